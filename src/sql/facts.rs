@@ -1,0 +1,139 @@
+//! The vocabulary of the classifier.
+
+/// What changes the meaning of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mode {
+    pub dialect: Dialect,
+    /// Version as in `/*!80000 … */`: 101100 for MariaDB 10.11.0, 90700 for MySQL 9.7.0.
+    pub version: u32,
+    /// `sql_mode` has `ANSI_QUOTES`: `"x"` is an identifier.
+    pub ansi_quotes: bool,
+    /// `sql_mode` has `NO_BACKSLASH_ESCAPES`.
+    pub no_backslash_escapes: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    MySql,
+    MariaDb,
+}
+
+/// What a text is. Of several statements in one text, the strongest (the later variant).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Nothing but blanks and comments.
+    Empty,
+    /// A statement that only reads; `effects` may still send it to the writer.
+    Read,
+    /// `SHOW WARNINGS`, `SHOW ERRORS`, `SHOW COUNT(*) …`, `GET DIAGNOSTICS`.
+    Diagnostics,
+    /// `USE`.
+    Use,
+    /// `SET` of variables, names, roles, the next transaction's characteristics.
+    Set,
+    /// `BEGIN`, `START TRANSACTION`.
+    Begin(Access),
+    /// `COMMIT`, `ROLLBACK`, `SAVEPOINT`, `RELEASE SAVEPOINT`, `XA …`.
+    Transaction,
+    /// `PREPARE`, `EXECUTE`, `DEALLOCATE PREPARE`.
+    TextPrepared,
+    /// `LOCK TABLES`, `UNLOCK TABLES`, `FLUSH … WITH READ LOCK`, `BACKUP …`, `HANDLER …`, `LOCK INSTANCE`.
+    Lock,
+    /// `KILL`.
+    Kill,
+    /// `INSERT`, `UPDATE`, `DELETE`, `REPLACE`, `LOAD DATA`, `CALL`, `DO`, …
+    Write,
+    /// `CREATE`, `ALTER`, `DROP`, `GRANT`, `ANALYZE`, `FLUSH`, … : everything else that is known.
+    Ddl,
+    /// Not known.
+    Unknown,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Access {
+    /// `START TRANSACTION READ ONLY`.
+    ReadOnly,
+    /// Anything else that begins.
+    ReadWrite,
+}
+
+/// What a text does or refers to besides its kind: a set of flags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub struct Effects(u32);
+
+impl Effects {
+    pub const NONE: Self = Self(0);
+    /// `FOR UPDATE`, `FOR SHARE`, `LOCK IN SHARE MODE`, anywhere in the text.
+    pub const LOCKING_READ: Self = Self(1);
+    /// `@name` is read or written (`:=`, `INTO @x`, `SET @x`).
+    pub const USER_VARIABLE: Self = Self(1 << 1);
+    /// `@@name`.
+    pub const SYSTEM_VARIABLE: Self = Self(1 << 2);
+    /// `INTO OUTFILE`, `INTO DUMPFILE`, `LOAD_FILE()`.
+    pub const FILE: Self = Self(1 << 3);
+    /// A function that is not known to be free of side effects.
+    pub const UNKNOWN_FUNCTION: Self = Self(1 << 4);
+    /// `NEXTVAL`, `LASTVAL`, `SETVAL`, `NEXT VALUE FOR`, `PREVIOUS VALUE FOR`.
+    pub const SEQUENCE: Self = Self(1 << 5);
+    /// `GET_LOCK` and its like, which pin; `RELEASE_LOCK` and its like, which need the pinned connection.
+    pub const ADVISORY_LOCK: Self = Self(1 << 6);
+    /// `LAST_INSERT_ID()`, `ROW_COUNT()`, `FOUND_ROWS()`, `@@warning_count`, `@@error_count`, `@@identity`,
+    /// `@@last_insert_id`, `@@last_gtid`: about a statement that ran before.
+    pub const DIAGNOSTICS: Self = Self(1 << 7);
+    /// `CONNECTION_ID()`, `PS_CURRENT_THREAD_ID()`, `SHOW PROCESSLIST`, …: state of one connection.
+    pub const CONNECTION: Self = Self(1 << 8);
+    /// `SQL_CALC_FOUND_ROWS`.
+    pub const CALC_FOUND_ROWS: Self = Self(1 << 9);
+    /// `CREATE TEMPORARY TABLE` and its like.
+    pub const TEMPORARY_TABLE: Self = Self(1 << 10);
+    /// `session_track_…` is named: the client changes what servers report.
+    pub const SESSION_TRACKING: Self = Self(1 << 11);
+    /// `LOAD DATA LOCAL`.
+    pub const LOCAL_INFILE: Self = Self(1 << 12);
+    /// More than one statement in the text.
+    pub const MULTI: Self = Self(1 << 13);
+    /// `HANDLER … OPEN`.
+    pub const HANDLER: Self = Self(1 << 14);
+    /// `FLUSH … WITH READ LOCK`, `BACKUP STAGE`, `LOCK INSTANCE FOR BACKUP`: held by the connection.
+    pub const GLOBAL_LOCK: Self = Self(1 << 15);
+    /// `RELEASE_ALL_LOCKS()`; with `ADVISORY_LOCK`.
+    pub const RELEASE_ALL_LOCKS: Self = Self(1 << 16);
+
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    pub const fn any(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// What a comment of the form `/* weir:… */` asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hint<'a> {
+    /// `weir:writer`
+    Writer,
+    /// `weir:reader`: a replica, whatever the classification says of a read.
+    Reader,
+    /// `weir:group=NAME`
+    Group(&'a [u8]),
+    /// `weir:server=NAME`
+    Server(&'a [u8]),
+}
+
+/// The facts of one text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Statement<'a> {
+    pub kind: Kind,
+    pub effects: Effects,
+    /// The first hint of the text.
+    pub hint: Option<Hint<'a>>,
+}
