@@ -1,0 +1,143 @@
+//! The commands a client sends, as values.
+//! <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_command_phase.html>
+
+use super::bytes::{Malformed, Reader};
+
+/// Command bytes that Weir itself sends.
+pub mod code {
+    pub const QUIT: u8 = 0x01;
+    pub const INIT_DB: u8 = 0x02;
+    pub const QUERY: u8 = 0x03;
+    pub const PING: u8 = 0x0E;
+    pub const STMT_PREPARE: u8 = 0x16;
+    pub const STMT_EXECUTE: u8 = 0x17;
+    pub const STMT_SEND_LONG_DATA: u8 = 0x18;
+    pub const STMT_CLOSE: u8 = 0x19;
+    pub const RESET_CONNECTION: u8 = 0x1F;
+}
+
+/// One command of a client. Ids are the client's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command<'a> {
+    Quit,
+    InitDb(&'a [u8]),
+    Query(&'a [u8]),
+    FieldList {
+        table: &'a [u8],
+    },
+    Statistics,
+    ProcessKill(u32),
+    Ping,
+    /// The body, for `login::ChangeUser`.
+    ChangeUser(&'a [u8]),
+    Prepare(&'a [u8]),
+    Execute(Execute<'a>),
+    LongData {
+        statement: u32,
+        parameter: u16,
+        data: &'a [u8],
+    },
+    Close {
+        statement: u32,
+    },
+    ResetStatement {
+        statement: u32,
+    },
+    Fetch {
+        statement: u32,
+    },
+    /// Multi-statements on (0) or off (1).
+    SetOption(u16),
+    ResetConnection,
+    /// A command that Weir does not pass on: its byte.
+    Unsupported(u8),
+}
+
+/// `COM_STMT_EXECUTE` behind its statement id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Execute<'a> {
+    pub statement: u32,
+    /// Cursor type; 0 asks for no cursor.
+    pub flags: u8,
+    pub iterations: u32,
+    /// NULL bitmap, new-parameters-bound flag, types, values.
+    pub parameters: &'a [u8],
+}
+
+impl<'a> Command<'a> {
+    /// Parses a whole payload. An empty payload or a known command with a body too short is malformed.
+    pub fn parse(payload: &'a [u8]) -> Result<Self, Malformed> {
+        let (&code, body) = payload.split_first().ok_or(Malformed)?;
+        let mut reader = Reader::new(body);
+        Ok(match code {
+            code::QUIT => Self::Quit,
+            code::INIT_DB => Self::InitDb(body),
+            code::QUERY => Self::Query(body),
+            0x04 => Self::FieldList { table: reader.nul_bytes()? },
+            0x09 => Self::Statistics,
+            0x0C => Self::ProcessKill(reader.u32()?),
+            code::PING => Self::Ping,
+            0x11 => Self::ChangeUser(body),
+            code::STMT_PREPARE => Self::Prepare(body),
+            code::STMT_EXECUTE => Self::Execute(Execute {
+                statement: reader.u32()?,
+                flags: reader.u8()?,
+                iterations: reader.u32()?,
+                parameters: reader.rest(),
+            }),
+            code::STMT_SEND_LONG_DATA => {
+                Self::LongData { statement: reader.u32()?, parameter: reader.u16()?, data: reader.rest() }
+            }
+            code::STMT_CLOSE => Self::Close { statement: reader.u32()? },
+            0x1A => Self::ResetStatement { statement: reader.u32()? },
+            0x1B => Self::SetOption(reader.u16()?),
+            0x1C => {
+                let statement = reader.u32()?;
+                reader.u32()?;
+                Self::Fetch { statement }
+            }
+            code::RESET_CONNECTION => Self::ResetConnection,
+            other => Self::Unsupported(other),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parses_every_command() {
+        let cases: &[(&[u8], Result<Command<'_>, Malformed>)] = &[
+            (b"", Err(Malformed)),
+            (b"\x01", Ok(Command::Quit)),
+            (b"\x02app", Ok(Command::InitDb(b"app"))),
+            (b"\x03SELECT 1", Ok(Command::Query(b"SELECT 1"))),
+            (b"\x04t\0wild", Ok(Command::FieldList { table: b"t" })),
+            (b"\x04t", Err(Malformed)),
+            (b"\x09", Ok(Command::Statistics)),
+            (b"\x0C\x07\0\0\0", Ok(Command::ProcessKill(7))),
+            (b"\x0C\x07", Err(Malformed)),
+            (b"\x0E", Ok(Command::Ping)),
+            (b"\x11u\0", Ok(Command::ChangeUser(b"u\0"))),
+            (b"\x16SELECT ?", Ok(Command::Prepare(b"SELECT ?"))),
+            (
+                b"\x17\x02\0\0\0\x01\x01\0\0\0\0\x01",
+                Ok(Command::Execute(Execute { statement: 2, flags: 1, iterations: 1, parameters: b"\0\x01" })),
+            ),
+            (b"\x17\x02\0\0\0", Err(Malformed)),
+            (b"\x18\x02\0\0\0\x03\0abc", Ok(Command::LongData { statement: 2, parameter: 3, data: b"abc" })),
+            (b"\x19\x02\0\0\0", Ok(Command::Close { statement: 2 })),
+            (b"\x1A\x02\0\0\0", Ok(Command::ResetStatement { statement: 2 })),
+            (b"\x1B\x01\0", Ok(Command::SetOption(1))),
+            (b"\x1C\x02\0\0\0\x0A\0\0\0", Ok(Command::Fetch { statement: 2 })),
+            (b"\x1C\x02\0\0\0", Err(Malformed)),
+            (b"\x1F", Ok(Command::ResetConnection)),
+            (b"\x0D", Ok(Command::Unsupported(0x0D))),
+            (b"\xFF", Ok(Command::Unsupported(0xFF))),
+        ];
+        for (payload, expected) in cases {
+            assert_eq!(Command::parse(payload), *expected, "{payload:x?}");
+        }
+    }
+}

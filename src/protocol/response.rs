@@ -1,0 +1,425 @@
+//! Where a server's reply ends, and which of its packets say something about the session.
+//!
+//! Rows are never decoded: of every packet the header and the first byte are looked at, and only packets that end a
+//! result ([`Control`]) are shown to the caller, who may rewrite them. The tracker keeps no bytes: what it has not
+//! taken, the caller offers again with more behind it.
+//! <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_query_response.html>
+
+use super::{
+    bytes::{Malformed, Reader},
+    ok::{OkPacket, Status},
+    packet::{HEADER, Header, MAX_PAYLOAD},
+};
+
+/// A packet that ends a result is never longer than this in a sane reply, bytes.
+pub const MAX_CONTROL: usize = 128 * 1024;
+
+/// What the reply to a command looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// OK, ERR, or results with columns and rows: `COM_QUERY`, `COM_STMT_EXECUTE`.
+    Results,
+    /// Rows without columns: `COM_STMT_FETCH`; columns alone: `COM_FIELD_LIST`.
+    Rows,
+    /// `COM_STMT_PREPARE`.
+    Prepare,
+    /// One OK, EOF or ERR.
+    Simple,
+    /// One packet of any content: `COM_STATISTICS`.
+    Text,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// At the first packet of a result.
+    First,
+    /// `left` packets of column or parameter definitions.
+    Definitions {
+        left: u64,
+        then: Then,
+    },
+    /// At the EOF behind definitions.
+    DefinitionsEof {
+        then: Then,
+    },
+    Rows,
+    /// The server waits for a file of the client.
+    Infile,
+    Done,
+}
+
+/// What follows definitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Rows,
+    /// The columns of a prepared statement.
+    PreparedColumns(u16),
+    Done,
+}
+
+/// What a [`Control`] packet is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ControlKind {
+    /// OK, with header byte `0x00`, or `0xFE` where it ends rows.
+    Ok,
+    Eof,
+    Err,
+    /// The first packet of a reply to `COM_STMT_PREPARE`.
+    Prepared,
+    /// The server asks for a local file: the direction turns round.
+    Infile,
+}
+
+/// A packet to look into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Control {
+    pub kind: ControlKind,
+    /// Header and payload, bytes.
+    pub length: usize,
+    /// Nothing of the reply follows.
+    pub last: bool,
+}
+
+/// How far [`ResponseTracker::advance`] came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes at the front of the input to pass on as they are.
+    pub pass: usize,
+    /// The packet behind them. Without one, everything behind them is to be offered again with more bytes.
+    pub control: Option<Control>,
+}
+
+/// Follows one reply.
+#[derive(Debug)]
+pub struct ResponseTracker {
+    shape: Shape,
+    state: State,
+    /// Servers send OK instead of EOF (`CLIENT_DEPRECATE_EOF`).
+    deprecate_eof: bool,
+    /// Bytes of the current packet that are still to come.
+    skip: usize,
+    /// The packet before was full, so the next one goes on with its payload.
+    continued: bool,
+    sequence: u8,
+}
+
+impl ResponseTracker {
+    pub fn new(shape: Shape, deprecate_eof: bool) -> Self {
+        let state = match shape {
+            Shape::Rows => State::Rows,
+            _ => State::First,
+        };
+        Self { shape, state, deprecate_eof, skip: 0, continued: false, sequence: 1 }
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.state == State::Done && self.skip == 0
+    }
+
+    /// The sequence number that an own packet must have to stand here; None inside a packet.
+    pub fn boundary(&self) -> Option<u8> {
+        (self.skip == 0 && !self.continued).then_some(self.sequence)
+    }
+
+    /// After the client's file was sent (`sent` packets): the server answers with OK or ERR.
+    pub fn infile_sent(&mut self, sent: u8) {
+        self.state = State::First;
+        self.sequence = self.sequence.wrapping_add(sent);
+    }
+
+    /// Walks `input`, which begins where the last call's `pass` and `control` ended.
+    pub fn advance(&mut self, input: &[u8]) -> Result<Progress, Malformed> {
+        let mut at = 0;
+        loop {
+            let step = self.skip.min(input.len() - at);
+            self.skip -= step;
+            at += step;
+            let rest = input.get(at..).unwrap_or_default();
+            let Some(header) = Header::parse(rest) else { break };
+            if header.sequence != self.sequence || self.state == State::Done {
+                return Err(Malformed);
+            }
+            match self.packet(header, rest.get(HEADER..).unwrap_or_default())? {
+                Step::Incomplete => break,
+                Step::Pass => self.pass_packet(header),
+                Step::Control(kind) => {
+                    self.sequence = self.sequence.wrapping_add(1);
+                    let control = Control { kind, length: HEADER + header.length, last: self.state == State::Done };
+                    return Ok(Progress { pass: at, control: Some(control) });
+                }
+            }
+        }
+        Ok(Progress { pass: at, control: None })
+    }
+
+    fn pass_packet(&mut self, header: Header) {
+        self.skip = HEADER + header.length;
+        self.continued = header.length == MAX_PAYLOAD;
+        self.sequence = self.sequence.wrapping_add(1);
+    }
+
+    /// Looks at one packet; `body` is what is there of its payload.
+    fn packet(&mut self, header: Header, body: &[u8]) -> Result<Step, Malformed> {
+        if self.continued {
+            return Ok(Step::Pass);
+        }
+        if self.shape == Shape::Text {
+            self.state = State::Done;
+            return Ok(Step::Pass);
+        }
+        let Some(&first) = body.first() else {
+            return if header.length == 0 { Err(Malformed) } else { Ok(Step::Incomplete) };
+        };
+        let Some(kind) = self.control_kind(first, header.length)? else {
+            return self.pass_definition_or_row(header, body);
+        };
+        if header.length > MAX_CONTROL {
+            return Err(Malformed);
+        }
+        match body.get(..header.length) {
+            Some(payload) => self.control(kind, payload).map(|()| Step::Control(kind)),
+            None => Ok(Step::Incomplete),
+        }
+    }
+
+    /// Whether the packet must be looked into; None: pass it on.
+    fn control_kind(&self, first: u8, length: usize) -> Result<Option<ControlKind>, Malformed> {
+        let short = length < 9;
+        Ok(Some(match (self.state, self.shape, first) {
+            (_, _, 0xFF) if length < MAX_PAYLOAD => ControlKind::Err,
+            (State::First, Shape::Prepare, 0x00) => ControlKind::Prepared,
+            (State::First, Shape::Results | Shape::Simple, 0x00) => ControlKind::Ok,
+            (State::First, Shape::Simple, 0xFE) if short && !self.deprecate_eof => ControlKind::Eof,
+            (State::First, Shape::Simple, 0xFE) => ControlKind::Ok,
+            (State::First, Shape::Results, 0xFB) => ControlKind::Infile,
+            (State::First, Shape::Results, _) if length <= 9 => return Ok(None),
+            (State::Rows, _, 0xFE) if self.deprecate_eof && length < MAX_PAYLOAD => ControlKind::Ok,
+            (State::Rows, _, 0xFE) if !self.deprecate_eof && short => ControlKind::Eof,
+            (State::DefinitionsEof { .. }, _, 0xFE) if short => ControlKind::Eof,
+            (State::Rows | State::Definitions { .. }, _, _) => return Ok(None),
+            _ => return Err(Malformed),
+        }))
+    }
+
+    fn pass_definition_or_row(&mut self, header: Header, body: &[u8]) -> Result<Step, Malformed> {
+        match self.state {
+            State::First => {
+                let Some(payload) = body.get(..header.length) else { return Ok(Step::Incomplete) };
+                let left = Reader::new(payload).lenenc()?;
+                self.state = State::Definitions { left, then: Then::Rows };
+            }
+            State::Definitions { left: left @ 2.., then } => {
+                self.state = State::Definitions { left: left - 1, then };
+            }
+            State::Definitions { then, .. } if self.deprecate_eof => self.state = then.state(),
+            State::Definitions { then, .. } => self.state = State::DefinitionsEof { then },
+            _ => {}
+        }
+        Ok(Step::Pass)
+    }
+
+    /// Moves on behind a control packet.
+    fn control(&mut self, kind: ControlKind, payload: &[u8]) -> Result<(), Malformed> {
+        let status = match kind {
+            ControlKind::Ok => OkPacket::parse(payload)?.status,
+            ControlKind::Eof => OkPacket::parse_eof(payload)?.status,
+            ControlKind::Err | ControlKind::Prepared | ControlKind::Infile => Status::default(),
+        };
+        self.state = match (kind, self.state) {
+            (ControlKind::Err, _) => State::Done,
+            (ControlKind::Infile, _) => State::Infile,
+            (ControlKind::Prepared, _) => {
+                let prepared = Prepared::parse(payload)?;
+                Then::definitions(prepared.parameters.into(), Then::PreparedColumns(prepared.columns))
+            }
+            (_, State::DefinitionsEof { then: Then::Rows }) if status.has(Status::CURSOR_EXISTS) => State::Done,
+            (_, State::DefinitionsEof { then }) => then.state(),
+            _ if self.shape == Shape::Results && status.has(Status::MORE_RESULTS) => State::First,
+            _ => State::Done,
+        };
+        Ok(())
+    }
+}
+
+enum Step {
+    Pass,
+    Control(ControlKind),
+    /// More bytes are needed to tell.
+    Incomplete,
+}
+
+impl Then {
+    fn definitions(count: u64, then: Self) -> State {
+        if count == 0 { then.state() } else { State::Definitions { left: count, then } }
+    }
+
+    fn state(self) -> State {
+        match self {
+            Self::Rows => State::Rows,
+            Self::PreparedColumns(count) => Self::definitions(count.into(), Self::Done),
+            Self::Done => State::Done,
+        }
+    }
+}
+
+/// The first packet of a reply to `COM_STMT_PREPARE`.
+/// <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_stmt_prepare.html>
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prepared {
+    pub statement: u32,
+    pub columns: u16,
+    pub parameters: u16,
+}
+
+impl Prepared {
+    /// Where the statement id stands in the payload.
+    pub const ID: std::ops::Range<usize> = 1..5;
+
+    pub fn parse(payload: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(payload);
+        reader.u8()?;
+        Ok(Self { statement: reader.u32()?, columns: reader.u16()?, parameters: reader.u16()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEFINITION: &[u8] = b"\x03def";
+    const EOF: &[u8] = b"\xFE\0\0\x02\0";
+    const EOF_CURSOR: &[u8] = b"\xFE\0\0\x42\0";
+    const EOF_MORE: &[u8] = b"\xFE\0\0\x0A\0";
+    const OK: &[u8] = b"\0\0\0\x02\0\0\0";
+    const OK_MORE: &[u8] = b"\0\x01\0\x0A\0\0\0";
+    const OK_END: &[u8] = b"\xFE\0\0\x02\0\0\0";
+    const ERR: &[u8] = b"\xFF\x28\x04#42000You have an error";
+
+    fn packets(payloads: &[&[u8]]) -> Vec<u8> {
+        let (mut out, mut sequence) = (Vec::new(), 1);
+        for payload in payloads {
+            super::super::packet::put_packets(&mut out, &mut sequence, payload);
+        }
+        out
+    }
+
+    /// Feeds `stream` in pieces of `piece` bytes, and returns the control packets.
+    fn run(shape: Shape, deprecate_eof: bool, stream: &[u8], piece: usize) -> Result<Vec<ControlKind>, Malformed> {
+        let mut tracker = ResponseTracker::new(shape, deprecate_eof);
+        let (mut start, mut end, mut kinds) = (0, 0, Vec::new());
+        while !tracker.is_done() {
+            if end == stream.len() && start == end {
+                return Err(Malformed);
+            }
+            let before = (start, end);
+            end = (end + piece).min(stream.len());
+            loop {
+                let progress = tracker.advance(&stream[start..end])?;
+                start += progress.pass;
+                let Some(control) = progress.control else { break };
+                assert_eq!(control.last, tracker.is_done());
+                start += control.length;
+                kinds.push(control.kind);
+            }
+            if before == (start, end) {
+                return Err(Malformed);
+            }
+        }
+        assert_eq!(start, stream.len(), "everything was taken");
+        Ok(kinds)
+    }
+
+    #[test]
+    fn finds_the_end_of_every_reply_however_it_is_cut() {
+        use ControlKind::{Eof, Err as Error, Ok as Fine, Prepared};
+        let row: &[u8] = b"\x03abc";
+        let prepared: &[u8] = b"\0\x07\0\0\0\x01\0\x02\0\0\0\0";
+        let bare: &[u8] = b"\0\x07\0\0\0\0\0\0\0\0\0\0";
+        let null_row: &[u8] = b"\xFB";
+        let big = vec![b'x'; MAX_PAYLOAD + 3];
+        let exact = vec![b'x'; MAX_PAYLOAD];
+        let cases: Vec<(&str, Shape, bool, Vec<&[u8]>, Vec<ControlKind>)> = vec![
+            ("ok", Shape::Results, true, vec![OK], vec![Fine]),
+            ("err", Shape::Results, true, vec![ERR], vec![Error]),
+            ("rows", Shape::Results, true, vec![b"\x01", DEFINITION, row, row, OK_END], vec![Fine]),
+            ("rows with eof", Shape::Results, false, vec![b"\x01", DEFINITION, EOF, row, EOF], vec![Eof, Eof]),
+            ("no rows", Shape::Results, true, vec![b"\x02", DEFINITION, DEFINITION, OK_END], vec![Fine]),
+            ("null", Shape::Results, true, vec![b"\x01", DEFINITION, null_row, OK_END], vec![Fine]),
+            ("error after rows", Shape::Results, true, vec![b"\x01", DEFINITION, row, ERR], vec![Error]),
+            ("cursor", Shape::Results, false, vec![b"\x01", DEFINITION, EOF_CURSOR], vec![Eof]),
+            ("many", Shape::Results, true, vec![OK_MORE, b"\x01", DEFINITION, row, OK_END], vec![Fine, Fine]),
+            (
+                "rows then ok",
+                Shape::Results,
+                false,
+                vec![b"\x01", DEFINITION, EOF, row, EOF_MORE, OK],
+                vec![Eof, Eof, Fine],
+            ),
+            ("fetch", Shape::Rows, false, vec![b"\0\0abc", EOF], vec![Eof]),
+            ("fields", Shape::Rows, true, vec![DEFINITION, OK_END], vec![Fine]),
+            ("simple", Shape::Simple, true, vec![OK], vec![Fine]),
+            ("simple eof", Shape::Simple, false, vec![EOF], vec![Eof]),
+            ("text", Shape::Text, true, vec![b"Uptime: 5"], vec![]),
+            ("prepare, nothing", Shape::Prepare, true, vec![bare], vec![Prepared]),
+            ("prepare", Shape::Prepare, true, vec![prepared, DEFINITION, DEFINITION, DEFINITION], vec![Prepared]),
+            (
+                "prepare with eof",
+                Shape::Prepare,
+                false,
+                vec![prepared, DEFINITION, DEFINITION, EOF, DEFINITION, EOF],
+                vec![Prepared, Eof, Eof],
+            ),
+            ("prepare error", Shape::Prepare, true, vec![ERR], vec![Error]),
+            ("a row over 16 MiB", Shape::Results, true, vec![b"\x01", DEFINITION, &big, row, OK_END], vec![Fine]),
+            ("a row of 16 MiB - 1", Shape::Results, true, vec![b"\x01", DEFINITION, &exact, OK_END], vec![Fine]),
+        ];
+        for (name, shape, deprecate_eof, payloads, expected) in cases {
+            let stream = packets(&payloads);
+            for piece in [1, 2, 3, 5, 7, 64, stream.len()] {
+                if stream.len() < 1000 || piece > 7 {
+                    let found = run(shape, deprecate_eof, &stream, piece);
+                    assert_eq!(found.as_ref(), Ok(&expected), "{name} in pieces of {piece}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nonsense_is_malformed() {
+        let cases: &[(&str, Shape, &[u8])] = &[
+            ("wrong sequence", Shape::Results, b"\x07\0\0\x05\0\0\0\x02\0\0\0"),
+            ("empty first packet", Shape::Results, b"\0\0\0\x01"),
+            ("ok cut short", Shape::Results, b"\x02\0\0\x01\0\0"),
+            ("columns for a simple command", Shape::Simple, b"\x01\0\0\x01\x05"),
+            ("a giant control packet", Shape::Simple, b"\xFF\xFF\x7F\x01\0"),
+            ("bytes behind the end", Shape::Simple, b"\x07\0\0\x01\0\0\0\x02\0\0\0\x01\0\0\x02\0"),
+        ];
+        for (name, shape, stream) in cases {
+            let mut tracker = ResponseTracker::new(*shape, true);
+            let mut at = 0;
+            let result = loop {
+                match tracker.advance(&stream[at..]) {
+                    Ok(Progress { pass, control: Some(control) }) => at += pass + control.length,
+                    other => break other,
+                }
+            };
+            assert_eq!(result, Err(Malformed), "{name}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>, deprecate_eof: bool) {
+            for shape in [Shape::Results, Shape::Rows, Shape::Prepare, Shape::Simple, Shape::Text] {
+                let mut tracker = ResponseTracker::new(shape, deprecate_eof);
+                let mut at = 0;
+                while let Ok(progress) = tracker.advance(&bytes[at..]) {
+                    at += progress.pass;
+                    let Some(control) = progress.control else { break };
+                    at += control.length;
+                }
+                proptest::prop_assert!(at <= bytes.len());
+            }
+        }
+    }
+}
