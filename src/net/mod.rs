@@ -1,1 +1,7 @@
-//! net
+//! Packets over TCP, Unix sockets and TLS. Knows framing, not meaning.
+
+mod packets;
+mod stream;
+
+pub use packets::{PacketStream, ReadError, Scratch};
+pub use stream::{Socket, Stream};

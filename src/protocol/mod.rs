@@ -2,6 +2,7 @@
 
 pub mod bytes;
 mod command;
+pub mod gtid;
 mod ok;
 mod packet;
 mod response;

@@ -1,1 +1,7 @@
-//! routing
+//! Where a statement goes and why. Pure: sees facts, candidates and weights, never a socket.
+
+mod balance;
+mod decision;
+
+pub use balance::{Balancer, Candidate};
+pub use decision::{Decision, Situation, Target, route};

@@ -1,1 +1,12 @@
-//! session
+//! What is known about one client's session: settings, transaction, pins, the position its reads must have. Pure.
+//!
+//! Changed only by what a server reported ([`SessionState::observe`]), plus the few things servers do not report and
+//! the text alone gives away.
+
+mod pins;
+mod settings;
+mod state;
+
+pub use pins::Pins;
+pub use settings::{Settings, Step, Value};
+pub use state::{CHARACTER_SETS, Fate, SessionState};

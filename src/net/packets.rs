@@ -1,0 +1,323 @@
+//! Whole payloads off a stream and onto it.
+
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    io,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+use super::{Socket, Stream};
+use crate::protocol::{HEADER, Header, MAX_PAYLOAD, put_packets};
+
+/// The buffer that every read of one worker goes through, so that an idle connection holds none. It is borrowed within
+/// one poll only.
+#[derive(Debug, Clone)]
+pub struct Scratch(Rc<RefCell<Vec<u8>>>);
+
+impl Scratch {
+    /// `size` in bytes; 256 KiB measured best for big results.
+    pub fn new(size: usize) -> Self {
+        Self(Rc::new(RefCell::new(vec![0; size])))
+    }
+
+    /// The bytes, for the time of one poll.
+    pub fn borrow_mut(&self) -> std::cell::RefMut<'_, Vec<u8>> {
+        self.0.borrow_mut()
+    }
+}
+
+/// Why no payload could be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The peer closed the stream between two payloads.
+    #[error("the peer closed the connection")]
+    Closed,
+    #[error("the connection broke")]
+    Io(#[from] io::Error),
+    /// More than this many bytes.
+    #[error("a payload of more than {0} bytes")]
+    TooLarge(usize),
+    #[error("packets out of order")]
+    OutOfOrder,
+}
+
+/// A stream of packets.
+#[derive(Debug)]
+pub struct PacketStream {
+    stream: Stream,
+    /// What was read beyond the last payload.
+    inbox: Vec<u8>,
+    /// The number of the next packet, in either direction.
+    pub sequence: u8,
+}
+
+impl PacketStream {
+    pub fn new(stream: Stream) -> Self {
+        Self { stream, inbox: Vec::new(), sequence: 0 }
+    }
+
+    pub fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// Takes the socket out to put TLS around it; None if there is TLS already, or bytes that came in clear behind
+    /// the request for TLS, which must not be taken for encrypted ones (CVE-2021-23222 and its like).
+    pub fn into_socket(self) -> Option<Socket> {
+        match self.stream {
+            Stream::Plain(socket) if self.inbox.is_empty() => Some(socket),
+            _ => None,
+        }
+    }
+
+    /// Reads one payload, of one or more packets, into `payload`. Not cancel-safe for payloads larger than the
+    /// scratch: a cancelled read ends the stream's use.
+    ///
+    /// # Errors
+    /// A payload larger than `limit`, packets out of order, or the stream ended.
+    pub async fn read_payload(
+        &mut self,
+        scratch: &Scratch,
+        payload: &mut Vec<u8>,
+        limit: usize,
+    ) -> Result<(), ReadError> {
+        payload.clear();
+        let mut left = None;
+        poll_fn(|cx| self.poll_payload(cx, scratch, payload, &mut left, limit)).await
+    }
+
+    fn poll_payload(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &Scratch,
+        payload: &mut Vec<u8>,
+        left: &mut Option<Left>,
+        limit: usize,
+    ) -> Poll<Result<(), ReadError>> {
+        if !self.inbox.is_empty() {
+            let inbox = std::mem::take(&mut self.inbox);
+            let (taken, done) = self.unpack(&inbox, payload, left, limit)?;
+            self.inbox = inbox;
+            self.inbox.drain(..taken);
+            if done {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        loop {
+            let mut scratch = scratch.borrow_mut();
+            let start = self.inbox.len();
+            let mut buffer = ReadBuf::new(scratch.get_mut(start..).unwrap_or_default());
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+            let count = buffer.filled().len();
+            if count == 0 {
+                let between = payload.is_empty() && left.is_none() && start == 0;
+                let error =
+                    if between { ReadError::Closed } else { io::Error::from(io::ErrorKind::UnexpectedEof).into() };
+                return Poll::Ready(Err(error));
+            }
+            // What is left of a header goes in front of the new bytes.
+            scratch[..start].copy_from_slice(&self.inbox);
+            let bytes = &scratch[..start + count];
+            let (taken, done) = self.unpack(bytes, payload, left, limit)?;
+            self.inbox.clear();
+            self.inbox.extend_from_slice(&bytes[taken..]);
+            if done {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// Moves what `bytes` have of the payload into it. Returns the bytes taken and whether the payload is whole.
+    fn unpack(
+        &mut self,
+        bytes: &[u8],
+        payload: &mut Vec<u8>,
+        left: &mut Option<Left>,
+        limit: usize,
+    ) -> Result<(usize, bool), ReadError> {
+        let mut at = 0;
+        loop {
+            let current = match left {
+                Some(current) => current,
+                None => {
+                    let Some(header) = bytes.get(at..).and_then(Header::parse) else { return Ok((at, false)) };
+                    if header.sequence != self.sequence {
+                        return Err(ReadError::OutOfOrder);
+                    }
+                    if payload.len() + header.length > limit {
+                        return Err(ReadError::TooLarge(limit));
+                    }
+                    self.sequence = self.sequence.wrapping_add(1);
+                    at += HEADER;
+                    left.insert(Left { bytes: header.length, last: header.length < MAX_PAYLOAD })
+                }
+            };
+            let step = current.bytes.min(bytes.len() - at);
+            payload.extend_from_slice(&bytes[at..at + step]);
+            at += step;
+            current.bytes -= step;
+            if current.bytes > 0 {
+                return Ok((at, false));
+            }
+            let last = current.last;
+            *left = None;
+            if last {
+                return Ok((at, true));
+            }
+        }
+    }
+
+    /// Writes `payload` as one or more packets with the next sequence numbers.
+    pub async fn write_payload(&mut self, payload: &[u8]) -> io::Result<()> {
+        let mut bytes = Vec::with_capacity(payload.len() + HEADER);
+        put_packets(&mut bytes, &mut self.sequence, payload);
+        self.write_bytes(&bytes).await
+    }
+
+    /// Writes packets that are framed already.
+    pub async fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes).await?;
+        self.stream.flush().await
+    }
+
+    pub async fn shutdown(&mut self) {
+        // The peer may be gone already, which is what a shutdown is for.
+        let _ = self.stream.shutdown().await;
+    }
+
+    /// Reads raw bytes into `buffer`, for the relay. Bytes that were read ahead come first.
+    pub fn poll_read_raw(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        if !self.inbox.is_empty() {
+            let count = self.inbox.len().min(buffer.len());
+            buffer[..count].copy_from_slice(&self.inbox[..count]);
+            self.inbox.drain(..count);
+            return Poll::Ready(Ok(count));
+        }
+        let mut buffer = ReadBuf::new(buffer);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+        Poll::Ready(Ok(buffer.filled().len()))
+    }
+
+    pub fn poll_write_raw(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    /// Gives bytes back, so that the next read sees them first.
+    pub fn unread(&mut self, bytes: &[u8]) {
+        self.inbox.splice(..0, bytes.iter().copied());
+    }
+
+    /// Whether the peer has said anything, or closed, while nothing was expected of it. Ready(true): it closed.
+    /// Bytes that a pipelining peer sent are kept, up to `limit`; beyond it the watch stays pending.
+    pub fn poll_closed(&mut self, cx: &mut Context<'_>, limit: usize) -> Poll<bool> {
+        let mut bytes = [0; 2048];
+        while self.inbox.len() < limit {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+                Poll::Pending => break,
+                Poll::Ready(Err(_)) => return Poll::Ready(true),
+                Poll::Ready(Ok(())) if buffer.filled().is_empty() => return Poll::Ready(true),
+                Poll::Ready(Ok(())) => self.inbox.extend_from_slice(buffer.filled()),
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Whether an idle connection is fit for use: nothing was received and it is not closed. Costs no system call
+    /// unless something happened.
+    pub fn is_quiet(&mut self) -> bool {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        self.inbox.is_empty() && self.poll_closed(&mut cx, 1).is_pending() && self.inbox.is_empty()
+    }
+}
+
+/// What is missing of the current packet.
+struct Left {
+    bytes: usize,
+    /// No further packet belongs to the payload.
+    last: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::duplex;
+
+    use super::*;
+
+    fn pair() -> (PacketStream, PacketStream) {
+        let (one, other) = duplex(64 * 1024);
+        let stream = |end| PacketStream::new(Stream::Plain(Socket::Memory(end)));
+        (stream(one), stream(other))
+    }
+
+    #[tokio::test]
+    async fn payloads_of_every_size_arrive_whole() {
+        let scratch = Scratch::new(1024);
+        for length in [0, 1, 5, 1019, 1020, 1021, 70_000, MAX_PAYLOAD - 1, MAX_PAYLOAD, MAX_PAYLOAD + 10] {
+            let (mut client, mut server) = pair();
+            let sent: Vec<u8> = (0..length).map(|place| place as u8).collect();
+            let mut received = Vec::new();
+            let (written, read) =
+                tokio::join!(client.write_payload(&sent), server.read_payload(&scratch, &mut received, usize::MAX));
+            written.unwrap();
+            read.unwrap();
+            assert!(received == sent, "{length} bytes");
+            assert_eq!(client.sequence, server.sequence, "{length} bytes");
+        }
+    }
+
+    #[tokio::test]
+    async fn pipelined_payloads_come_one_by_one() {
+        let scratch = Scratch::new(1024);
+        let (mut client, mut server) = pair();
+        client.write_bytes(b"\x01\0\0\0a\x02\0\0\0bc\x01\0\0").await.unwrap();
+        let mut payload = Vec::new();
+        server.read_payload(&scratch, &mut payload, 10).await.unwrap();
+        assert_eq!(payload, b"a");
+        server.sequence = 0;
+        server.read_payload(&scratch, &mut payload, 10).await.unwrap();
+        assert_eq!(payload, b"bc");
+        server.sequence = 0;
+        client.write_bytes(b"\0d").await.unwrap();
+        server.read_payload(&scratch, &mut payload, 10).await.unwrap();
+        assert_eq!(payload, b"d");
+    }
+
+    #[tokio::test]
+    async fn bad_streams_end_with_their_error() {
+        let scratch = Scratch::new(1024);
+        let cases: &[(&[u8], &str)] = &[
+            (b"", "the peer closed the connection"),
+            (b"\x05\0\0\0ab", "the connection broke"),
+            (b"\x05", "the connection broke"),
+            (b"\x0B\0\0\0", "a payload of more than 10 bytes"),
+            (b"\x01\0\0\x07a", "packets out of order"),
+        ];
+        for (bytes, expected) in cases {
+            let (mut client, mut server) = pair();
+            client.write_bytes(bytes).await.unwrap();
+            drop(client);
+            let error = server.read_payload(&scratch, &mut Vec::new(), 10).await.unwrap_err();
+            assert_eq!(error.to_string(), *expected, "{bytes:x?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_closed_or_talking_peer_is_not_quiet() {
+        let (client, mut server) = pair();
+        assert!(server.is_quiet());
+        drop(client);
+        assert!(!server.is_quiet());
+        let (mut client, mut server) = pair();
+        client.write_bytes(b"x").await.unwrap();
+        assert!(!server.is_quiet());
+    }
+}

@@ -1,0 +1,264 @@
+//! The decision: held lease → hint → rule → listener's route → classification. Freshness and balance come after it, when
+//! a server of the target is chosen.
+
+use crate::{
+    config::{Route, Rule, RuleTarget},
+    sql::{Access, Effects, Hint, Kind, Statement},
+    telemetry::{Pin, Reason},
+};
+
+/// What the session is in when a statement arrives.
+#[derive(Debug, Clone, Copy)]
+pub struct Situation<'a> {
+    /// The listener's route.
+    pub route: &'a Route,
+    /// Why the session holds a connection; None: it holds none.
+    pub held: Option<Pin>,
+    pub autocommit: bool,
+}
+
+/// Which server may run a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// The one whose connection the session holds.
+    Held,
+    Writer,
+    /// A replica, by weight; the writer too if it has a weight.
+    Reader,
+    Group(&'a [u8]),
+    Server(&'a [u8]),
+    /// None: a rule refuses the statement.
+    Reject,
+}
+
+/// Where a statement goes, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decision<'a> {
+    pub target: Target<'a>,
+    pub reason: Reason,
+}
+
+/// Decides. `rule` is the first rule that matches the statement.
+pub fn route<'a>(situation: &Situation<'a>, statement: &Statement<'a>, rule: Option<&'a Rule>) -> Decision<'a> {
+    let obstacle = obstacle(situation, statement);
+    held(situation, rule)
+        .or_else(|| hint(statement, obstacle))
+        .or_else(|| ruled(statement, rule, obstacle))
+        .or_else(|| listened(situation.route))
+        .unwrap_or_else(|| classified(obstacle))
+}
+
+fn held<'a>(situation: &Situation<'a>, rule: Option<&Rule>) -> Option<Decision<'a>> {
+    if rule.is_some_and(|rule| rule.to == Some(RuleTarget::Reject)) {
+        return Some(Decision { target: Target::Reject, reason: Reason::Rejected });
+    }
+    let reason = match situation.held? {
+        Pin::Transaction => Reason::Transaction,
+        _ => Reason::Pinned,
+    };
+    Some(Decision { target: Target::Held, reason })
+}
+
+/// Whether a statement that something asks to run on a replica can do so at all. An asker may vouch for functions and
+/// system variables, not for writes, locks or state of a connection.
+fn can_be_sent_to_a_replica(statement: &Statement<'_>, obstacle: Option<Reason>) -> bool {
+    matches!(statement.kind, Kind::Read | Kind::Begin(Access::ReadOnly))
+        && matches!(
+            obstacle,
+            None | Some(Reason::ReadOnlyTransaction | Reason::UnknownFunction | Reason::SystemVariable)
+        )
+}
+
+fn hint<'a>(statement: &Statement<'a>, obstacle: Option<Reason>) -> Option<Decision<'a>> {
+    let readable = can_be_sent_to_a_replica(statement, obstacle);
+    let target = match statement.hint? {
+        Hint::Writer => Target::Writer,
+        Hint::Reader if readable => Target::Reader,
+        Hint::Group(name) if readable => Target::Group(name),
+        Hint::Server(name) => Target::Server(name),
+        Hint::Reader | Hint::Group(_) => return None,
+    };
+    Some(Decision { target, reason: Reason::Hint })
+}
+
+fn ruled<'a>(statement: &Statement<'_>, rule: Option<&'a Rule>, obstacle: Option<Reason>) -> Option<Decision<'a>> {
+    let readable = can_be_sent_to_a_replica(statement, obstacle);
+    let target = match rule?.to.as_ref()? {
+        RuleTarget::Writer => Target::Writer,
+        RuleTarget::Reader if readable => Target::Reader,
+        RuleTarget::Group(name) if readable => Target::Group(name.as_bytes()),
+        RuleTarget::Reject => Target::Reject,
+        RuleTarget::Reader | RuleTarget::Group(_) => return None,
+    };
+    Some(Decision { target, reason: Reason::Rule })
+}
+
+fn listened(route: &Route) -> Option<Decision<'_>> {
+    let target = match route {
+        Route::Split => return None,
+        Route::Writer => Target::Writer,
+        Route::Reader => Target::Reader,
+        Route::Group(name) => Target::Group(name.as_bytes()),
+        Route::Server(id) => Target::Server(id.as_str().as_bytes()),
+    };
+    Some(Decision { target, reason: Reason::Route })
+}
+
+fn classified<'a>(obstacle: Option<Reason>) -> Decision<'a> {
+    match obstacle {
+        None => Decision { target: Target::Reader, reason: Reason::Read },
+        Some(reason @ Reason::ReadOnlyTransaction) => Decision { target: Target::Reader, reason },
+        Some(reason) => Decision { target: Target::Writer, reason },
+    }
+}
+
+/// Why the statement is not a plain read; None: it is one.
+fn obstacle(situation: &Situation<'_>, statement: &Statement<'_>) -> Option<Reason> {
+    let by_kind = match statement.kind {
+        Kind::Read => None,
+        Kind::Begin(Access::ReadOnly) if !statement.effects.has(Effects::MULTI) => Some(Reason::ReadOnlyTransaction),
+        Kind::Begin(_) => Some(Reason::Begin),
+        Kind::Diagnostics => Some(Reason::Diagnostics),
+        Kind::Use | Kind::Set | Kind::TextPrepared => Some(Reason::SessionStatement),
+        Kind::Transaction => Some(Reason::Transaction),
+        Kind::Lock => Some(Reason::Lock),
+        Kind::Kill => Some(Reason::Local),
+        Kind::Write | Kind::Ddl => Some(Reason::Write),
+        Kind::Empty | Kind::Unknown => Some(Reason::Unknown),
+    };
+    by_kind.or_else(|| by_effect(statement.effects)).or((!situation.autocommit).then_some(Reason::AutocommitOff))
+}
+
+/// The strongest effect first: what a hint or a rule may not overrule comes before what it may.
+fn by_effect(effects: Effects) -> Option<Reason> {
+    const ORDER: &[(Effects, Reason)] = &[
+        (Effects::LOCKING_READ, Reason::LockingRead),
+        (Effects::ADVISORY_LOCK, Reason::Lock),
+        (Effects::GLOBAL_LOCK, Reason::Lock),
+        (Effects::SEQUENCE, Reason::Sequence),
+        (Effects::USER_VARIABLE, Reason::UserVariable),
+        (Effects::DIAGNOSTICS, Reason::Diagnostics),
+        (Effects::CALC_FOUND_ROWS, Reason::Diagnostics),
+        (Effects::CONNECTION, Reason::ConnectionState),
+        (Effects::TEMPORARY_TABLE, Reason::TemporaryTable),
+        (Effects::FILE, Reason::File),
+        (Effects::SESSION_TRACKING, Reason::SessionStatement),
+        (Effects::HANDLER, Reason::Lock),
+        (Effects::LOCAL_INFILE, Reason::Write),
+        (Effects::UNKNOWN_FUNCTION, Reason::UnknownFunction),
+        (Effects::SYSTEM_VARIABLE, Reason::SystemVariable),
+    ];
+    ORDER.iter().find(|(effect, _)| effects.has(*effect)).map(|&(_, reason)| reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ServerId;
+
+    fn statement(kind: Kind, effects: Effects) -> Statement<'static> {
+        Statement { kind, effects, hint: None }
+    }
+
+    fn decide<'a>(route_: &'a Route, held: Option<Pin>, autocommit: bool, statement: &Statement<'a>) -> Decision<'a> {
+        route(&Situation { route: route_, held, autocommit }, statement, None)
+    }
+
+    fn rule(to: RuleTarget) -> Rule {
+        Rule {
+            name: String::new(),
+            tables: vec![],
+            schemas: vec![],
+            users: vec![],
+            client_addresses: vec![],
+            digests: vec![],
+            regex: None,
+            to: Some(to),
+            timeout: None,
+            max_concurrency: None,
+            consistency: None,
+        }
+    }
+
+    #[test]
+    fn classification_decides_when_nothing_else_does() {
+        let cases = [
+            (Kind::Read, Effects::NONE, Target::Reader, Reason::Read),
+            (Kind::Read, Effects::MULTI, Target::Reader, Reason::Read),
+            (Kind::Read, Effects::LOCKING_READ, Target::Writer, Reason::LockingRead),
+            (Kind::Read, Effects::USER_VARIABLE, Target::Writer, Reason::UserVariable),
+            (Kind::Read, Effects::UNKNOWN_FUNCTION, Target::Writer, Reason::UnknownFunction),
+            (Kind::Read, Effects::DIAGNOSTICS, Target::Writer, Reason::Diagnostics),
+            (Kind::Begin(Access::ReadOnly), Effects::NONE, Target::Reader, Reason::ReadOnlyTransaction),
+            (Kind::Begin(Access::ReadOnly), Effects::MULTI, Target::Writer, Reason::Begin),
+            (Kind::Begin(Access::ReadWrite), Effects::NONE, Target::Writer, Reason::Begin),
+            (Kind::Set, Effects::NONE, Target::Writer, Reason::SessionStatement),
+            (Kind::Write, Effects::NONE, Target::Writer, Reason::Write),
+            (Kind::Unknown, Effects::NONE, Target::Writer, Reason::Unknown),
+            (Kind::Empty, Effects::NONE, Target::Writer, Reason::Unknown),
+        ];
+        for (kind, effects, target, reason) in cases {
+            let found = decide(&Route::Split, None, true, &statement(kind, effects));
+            assert_eq!(found, Decision { target, reason }, "{kind:?} {effects:?}");
+        }
+    }
+
+    #[test]
+    fn every_effect_keeps_a_read_off_the_replicas_but_multi() {
+        for bit in 0..=16 {
+            let effects = Effects::from_bit(bit);
+            let found = decide(&Route::Split, None, true, &statement(Kind::Read, effects));
+            let harmless = effects == Effects::MULTI || effects == Effects::RELEASE_ALL_LOCKS;
+            assert_eq!(found.target == Target::Reader, harmless, "{effects:?}");
+        }
+    }
+
+    #[test]
+    fn what_comes_first_wins() {
+        let read = statement(Kind::Read, Effects::NONE);
+        let hinted = Statement { hint: Some(Hint::Writer), ..read };
+        let locking = Statement { hint: Some(Hint::Reader), ..statement(Kind::Read, Effects::LOCKING_READ) };
+        let function = Statement { hint: Some(Hint::Reader), ..statement(Kind::Read, Effects::UNKNOWN_FUNCTION) };
+        let group = Statement { hint: Some(Hint::Group(b"g")), ..read };
+        let write = Statement { hint: Some(Hint::Group(b"g")), ..statement(Kind::Write, Effects::NONE) };
+        let server = Route::Server(ServerId::new("db2"));
+        let cases: &[(&Route, Option<Pin>, bool, &Statement<'_>, Target<'_>, Reason)] = &[
+            (&Route::Split, Some(Pin::Transaction), true, &hinted, Target::Held, Reason::Transaction),
+            (&Route::Reader, Some(Pin::TemporaryTable), true, &read, Target::Held, Reason::Pinned),
+            (&Route::Split, None, false, &read, Target::Writer, Reason::AutocommitOff),
+            (&Route::Split, None, true, &hinted, Target::Writer, Reason::Hint),
+            (&Route::Split, None, true, &locking, Target::Writer, Reason::LockingRead),
+            (&Route::Split, None, true, &function, Target::Reader, Reason::Hint),
+            (&Route::Split, None, false, &function, Target::Reader, Reason::Hint),
+            (&Route::Split, None, true, &group, Target::Group(b"g"), Reason::Hint),
+            (&Route::Split, None, true, &write, Target::Writer, Reason::Write),
+            (&Route::Writer, None, true, &read, Target::Writer, Reason::Route),
+            (&Route::Reader, None, true, &write, Target::Reader, Reason::Route),
+            (&server, None, true, &read, Target::Server(b"db2"), Reason::Route),
+        ];
+        for (route, held, autocommit, statement, target, reason) in cases {
+            let found = decide(route, *held, *autocommit, statement);
+            assert_eq!(found, Decision { target: *target, reason: *reason }, "{route:?} {held:?} {statement:?}");
+        }
+    }
+
+    #[test]
+    fn a_rule_comes_before_the_route_and_reject_before_everything() {
+        let read = statement(Kind::Read, Effects::NONE);
+        let write = statement(Kind::Write, Effects::NONE);
+        let cases = [
+            (RuleTarget::Writer, None, &read, Target::Writer, Reason::Rule),
+            (RuleTarget::Group("g".into()), None, &read, Target::Group(b"g"), Reason::Rule),
+            (RuleTarget::Reader, None, &write, Target::Writer, Reason::Write),
+            (RuleTarget::Reject, None, &write, Target::Reject, Reason::Rejected),
+            (RuleTarget::Reject, Some(Pin::Transaction), &write, Target::Reject, Reason::Rejected),
+            (RuleTarget::Writer, Some(Pin::Transaction), &read, Target::Held, Reason::Transaction),
+        ];
+        for (to, held, statement, target, reason) in cases {
+            let rule = rule(to);
+            let situation = Situation { route: &Route::Split, held, autocommit: true };
+            let found = route(&situation, statement, Some(&rule));
+            assert_eq!(found, Decision { target, reason }, "{rule:?} {held:?}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What makes one session's connection differ from a freshly opened one: the schema and the session variables that
+//! servers reported as changed.
+
+use std::sync::Arc;
+
+/// A variable's value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// As the server reported it.
+    Text(Box<[u8]>),
+    /// The server's default.
+    Default,
+}
+
+/// Schema and changed variables. Immutable: a change makes a new value, so that the settings of a session and of the
+/// connection it uses can be compared by pointer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Settings {
+    schema: Option<Box<[u8]>>,
+    /// Sorted by name.
+    variables: Vec<(Box<[u8]>, Value)>,
+}
+
+/// One step that brings a connection from its settings to a session's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step<'a> {
+    Schema(&'a [u8]),
+    Set(&'a [u8], &'a Value),
+    /// Back to what the connection had when it was opened.
+    Restore(&'a [u8]),
+}
+
+impl Settings {
+    pub fn with_schema(schema: Option<&[u8]>) -> Self {
+        Self { schema: schema.filter(|name| !name.is_empty()).map(Box::from), variables: Vec::new() }
+    }
+
+    pub fn schema(&self) -> Option<&[u8]> {
+        self.schema.as_deref()
+    }
+
+    pub fn set_schema(&mut self, schema: &[u8]) {
+        self.schema = (!schema.is_empty()).then(|| schema.into());
+    }
+
+    pub fn variable(&self, name: &[u8]) -> Option<&Value> {
+        let place = self.place(name).ok()?;
+        self.variables.get(place).map(|(_, value)| value)
+    }
+
+    pub fn set_variable(&mut self, name: &[u8], value: Value) {
+        match self.place(name) {
+            Ok(place) => self.variables[place].1 = value,
+            Err(place) => self.variables.insert(place, (name.into(), value)),
+        }
+    }
+
+    fn place(&self, name: &[u8]) -> Result<usize, usize> {
+        self.variables.binary_search_by(|(known, _)| known.as_ref().cmp(name))
+    }
+
+    /// Whether a connection with these settings can be aligned to `to`: a schema can be changed but not left.
+    pub fn can_become(&self, to: &Self) -> bool {
+        self.schema.is_none() || to.schema.is_some()
+    }
+
+    /// What a connection with these settings needs to match `to`; variables in order of name.
+    pub fn steps<'a>(self: &'a Arc<Self>, to: &'a Arc<Self>) -> Vec<Step<'a>> {
+        if Arc::ptr_eq(self, to) || self == to {
+            return Vec::new();
+        }
+        let mut steps = Vec::new();
+        if let Some(schema) = to.schema().filter(|_| self.schema != to.schema) {
+            steps.push(Step::Schema(schema));
+        }
+        for (name, _) in &self.variables {
+            if to.variable(name).is_none() {
+                steps.push(Step::Restore(name));
+            }
+        }
+        for (name, value) in &to.variables {
+            if self.variable(name) != Some(value) {
+                steps.push(Step::Set(name, value));
+            }
+        }
+        steps
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(schema: &str, variables: &[(&str, &str)]) -> Arc<Settings> {
+        let mut settings = Settings::with_schema(Some(schema.as_bytes()));
+        for (name, value) in variables {
+            settings.set_variable(name.as_bytes(), Value::Text(value.as_bytes().into()));
+        }
+        Arc::new(settings)
+    }
+
+    #[test]
+    fn steps_are_the_difference() {
+        let text = |value: &str| Value::Text(value.as_bytes().into());
+        let plain = settings("app", &[]);
+        let ansi = settings("app", &[("sql_mode", "ANSI"), ("time_zone", "UTC")]);
+        let other = settings("app2", &[("sql_mode", "TRADITIONAL")]);
+        assert_eq!(plain.steps(&plain.clone()), vec![]);
+        assert_eq!(plain.steps(&settings("app", &[])), vec![]);
+        assert_eq!(
+            plain.steps(&ansi),
+            vec![Step::Set(b"sql_mode", &text("ANSI")), Step::Set(b"time_zone", &text("UTC"))]
+        );
+        assert_eq!(
+            ansi.steps(&other),
+            vec![Step::Schema(b"app2"), Step::Restore(b"time_zone"), Step::Set(b"sql_mode", &text("TRADITIONAL"))]
+        );
+    }
+
+    #[test]
+    fn a_schema_cannot_be_left() {
+        let (none, app) = (settings("", &[]), settings("app", &[]));
+        for (from, to, possible) in
+            [(&none, &app, true), (&app, &app, true), (&none, &none, true), (&app, &none, false)]
+        {
+            assert_eq!(from.can_become(to), possible, "{from:?} to {to:?}");
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! The state of one session, as the servers' OK packets tell it.
+
+use std::sync::Arc;
+
+use super::{Pins, Settings, Value};
+use crate::{
+    protocol::{Change, OkPacket, Status, changes, gtid::Position},
+    sql::{Effects, Kind, Mode},
+    telemetry::Pin,
+};
+
+/// Reported variables that do not travel to another connection: they stand for one connection's place in time or in
+/// replication. Setting one pins. Sorted.
+const PINNING: &[&[u8]] = &[
+    b"debug",
+    b"debug_sync",
+    b"gtid_domain_id",
+    b"gtid_next",
+    b"gtid_seq_no",
+    b"identity",
+    b"insert_id",
+    b"last_insert_id",
+    b"pseudo_replica_mode",
+    b"pseudo_slave_mode",
+    b"pseudo_thread_id",
+    b"rand_seed1",
+    b"rand_seed2",
+    b"server_id",
+    b"session_track_gtids",
+    b"session_track_schema",
+    b"session_track_state_change",
+    b"session_track_system_variables",
+    b"session_track_transaction_info",
+    b"skip_parallel_replication",
+    b"skip_replication",
+    b"sql_log_bin",
+    b"timestamp",
+];
+
+/// Reported variables that are no settings: MySQL's noise, and what follows the schema. Sorted.
+const IGNORED: &[&[u8]] = &[b"character_set_database", b"collation_database", b"statement_id"];
+
+/// Whether a session must keep the connection it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    Return,
+    Keep(Pin),
+}
+
+/// One client's session.
+#[derive(Debug, Clone)]
+pub struct SessionState {
+    settings: Arc<Settings>,
+    status: Status,
+    pins: Pins,
+    /// A `SET TRANSACTION` waits for the next transaction, or a transaction has characteristics.
+    characteristics: bool,
+    /// What a server must have executed before it may serve this session's reads.
+    required: Option<Position>,
+    insert_id: u64,
+}
+
+impl SessionState {
+    /// A session after its login.
+    pub fn new(schema: Option<&[u8]>) -> Self {
+        Self {
+            settings: Arc::new(Settings::with_schema(schema)),
+            status: Status::AUTOCOMMIT,
+            pins: Pins::default(),
+            characteristics: false,
+            required: None,
+            insert_id: 0,
+        }
+    }
+
+    pub fn settings(&self) -> &Arc<Settings> {
+        &self.settings
+    }
+
+    /// The status flags that an answer of Weir itself carries.
+    pub fn status(&self) -> Status {
+        self.status.without(Status::SESSION_STATE_CHANGED).without(Status::MORE_RESULTS)
+    }
+
+    pub fn in_transaction(&self) -> bool {
+        self.status.has(Status::IN_TRANSACTION)
+    }
+
+    pub fn autocommit(&self) -> bool {
+        self.status.has(Status::AUTOCOMMIT)
+    }
+
+    pub fn required(&self) -> Option<&Position> {
+        self.required.as_ref()
+    }
+
+    /// The insert id of the last statement that made one.
+    pub fn insert_id(&self) -> u64 {
+        self.insert_id
+    }
+
+    pub fn pins(&self) -> Pins {
+        self.pins
+    }
+
+    pub fn add_pin(&mut self, pin: Pin) {
+        self.pins.add(pin);
+    }
+
+    pub fn remove_pin(&mut self, pin: Pin) {
+        self.pins.remove(pin);
+    }
+
+    pub fn fate(&self) -> Fate {
+        self.pins.iter().next().map_or(Fate::Return, Fate::Keep)
+    }
+
+    /// How the lexer must read this session's texts.
+    pub fn mode(&self, server: Mode) -> Mode {
+        let mut mode = server;
+        if let Some(Value::Text(sql_mode)) = self.settings.variable(b"sql_mode") {
+            let has = |name: &[u8]| sql_mode.split(|&byte| byte == b',').any(|part| part.eq_ignore_ascii_case(name));
+            mode.ansi_quotes = has(b"ANSI_QUOTES");
+            mode.no_backslash_escapes = has(b"NO_BACKSLASH_ESCAPES");
+        }
+        mode
+    }
+
+    /// Applies what one OK or EOF packet of a server says. `kind` and `effects` are those of the text that ran: they
+    /// name the cause of a change that the server does not attribute.
+    pub fn observe(&mut self, ok: &OkPacket<'_>, kind: Kind, effects: Effects) {
+        self.status = ok.status;
+        if ok.insert_id != 0 {
+            self.insert_id = ok.insert_id;
+        }
+        let (mut attributed, mut changed) = (false, false);
+        for change in changes(ok.changes).map_while(Result::ok) {
+            match change {
+                Change::Variable { name, value } => attributed |= self.observe_variable(name, value),
+                Change::Schema(name) => {
+                    Arc::make_mut(&mut self.settings).set_schema(name);
+                    attributed = true;
+                }
+                Change::State => changed = true,
+                Change::Gtids(text) => self.require(Position::parse_mysql(text).ok()),
+                Change::Characteristics(sql) => self.characteristics = !sql.is_empty(),
+                Change::TransactionState(letters) => self.pins.set(Pin::TableLock, letters.contains(&b'L')),
+            }
+        }
+        self.pins.set(Pin::Transaction, self.in_transaction());
+        self.pins.set(Pin::NextTransaction, self.characteristics && !self.in_transaction());
+        if changed && !attributed {
+            self.pins.add(cause(kind, effects));
+        }
+    }
+
+    /// Whether the variable is one of the session's settings.
+    fn observe_variable(&mut self, name: &[u8], value: &[u8]) -> bool {
+        if name == b"last_gtid" {
+            self.require(Position::parse_mariadb(value).ok());
+            return false;
+        }
+        if IGNORED.binary_search(&name).is_ok() {
+            return false;
+        }
+        if PINNING.binary_search(&name).is_ok() {
+            self.pins.add(Pin::Variable);
+        } else if self.settings.variable(name) != Some(&Value::Text(value.into())) {
+            Arc::make_mut(&mut self.settings).set_variable(name, Value::Text(value.into()));
+        }
+        true
+    }
+
+    /// Adds what this session's reads must see.
+    pub fn require(&mut self, position: Option<Position>) {
+        let Some(position) = position.filter(|position| !position.is_empty()) else { return };
+        match &mut self.required {
+            Some(required) => required.require(&position),
+            None => self.required = Some(position),
+        }
+    }
+
+    /// Adds the pins of what servers do not report: the text alone gives them away. To be called once a statement
+    /// with such effects succeeded.
+    pub fn observe_text(&mut self, effects: Effects) {
+        let pins = [
+            (Effects::USER_VARIABLE, Pin::UserVariable),
+            (Effects::ADVISORY_LOCK, Pin::AdvisoryLock),
+            (Effects::GLOBAL_LOCK, Pin::GlobalLock),
+            (Effects::HANDLER, Pin::Handler),
+            (Effects::SESSION_TRACKING, Pin::SessionTracking),
+        ];
+        for (effect, pin) in pins {
+            if effects.has(effect) {
+                self.pins.add(pin);
+            }
+        }
+        if effects.has(Effects::RELEASE_ALL_LOCKS) && !effects.has(Effects::MULTI) {
+            self.pins.remove(Pin::AdvisoryLock);
+        }
+    }
+
+    /// `COM_RESET_CONNECTION`: what a server forgets, the session forgets. The schema and the position stay; the
+    /// character set is the server's default, not the login's.
+    pub fn reset(&mut self) {
+        let mut settings = Settings::with_schema(self.settings.schema());
+        for name in CHARACTER_SETS {
+            settings.set_variable(name, Value::Default);
+        }
+        let required = self.required.take();
+        *self = Self { settings: Arc::new(settings), required, ..Self::new(None) };
+    }
+
+    /// The connection that held the transaction and the pins is gone, and they with it.
+    pub fn lose_connection(&mut self) {
+        self.pins = Pins::default();
+        self.characteristics = false;
+        self.status = self.status.without(Status::IN_TRANSACTION);
+    }
+}
+
+/// The variables that a login sets from the client's collation; `DEFAULT` is not what the login set.
+pub const CHARACTER_SETS: [&[u8]; 4] =
+    [b"character_set_client", b"character_set_connection", b"character_set_results", b"collation_connection"];
+
+/// The most likely cause of an unattributed change.
+fn cause(kind: Kind, effects: Effects) -> Pin {
+    match kind {
+        _ if effects.has(Effects::USER_VARIABLE) => Pin::UserVariable,
+        _ if effects.has(Effects::TEMPORARY_TABLE) => Pin::TemporaryTable,
+        Kind::TextPrepared => Pin::TextPrepared,
+        _ => Pin::Unattributed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(kind: u8, body: &[u8]) -> Vec<u8> {
+        [&[kind, body.len() as u8][..], body].concat()
+    }
+
+    fn variable(name: &str, value: &str) -> Vec<u8> {
+        let body = [&[name.len() as u8], name.as_bytes(), &[value.len() as u8], value.as_bytes()].concat();
+        entry(0, &body)
+    }
+
+    fn observe(state: &mut SessionState, status: Status, changes: &[Vec<u8>], effects: Effects) {
+        let changes = changes.concat();
+        let status = if changes.is_empty() { status } else { status.with(Status::SESSION_STATE_CHANGED) };
+        let ok = OkPacket { affected_rows: 0, insert_id: 0, status, warnings: 0, info: b"", changes: &changes };
+        state.observe(&ok, Kind::Set, effects);
+    }
+
+    #[test]
+    fn the_lists_are_sorted() {
+        assert!(PINNING.is_sorted() && IGNORED.is_sorted());
+    }
+
+    #[test]
+    fn an_attributed_change_travels_and_an_unattributed_one_pins() {
+        let state = entry(2, b"1");
+        let cases: &[(&[Vec<u8>], Effects, Fate)] = &[
+            (&[variable("sql_mode", "ANSI"), state.clone()], Effects::NONE, Fate::Return),
+            (&[entry(1, b"\x03app"), state.clone()], Effects::NONE, Fate::Return),
+            (std::slice::from_ref(&state), Effects::NONE, Fate::Keep(Pin::Unattributed)),
+            (std::slice::from_ref(&state), Effects::USER_VARIABLE, Fate::Keep(Pin::UserVariable)),
+            (std::slice::from_ref(&state), Effects::TEMPORARY_TABLE, Fate::Keep(Pin::TemporaryTable)),
+            (&[variable("timestamp", "1"), state.clone()], Effects::NONE, Fate::Keep(Pin::Variable)),
+            (&[variable("statement_id", "9")], Effects::NONE, Fate::Return),
+            (&[entry(4, b"\x05SET T")], Effects::NONE, Fate::Keep(Pin::NextTransaction)),
+            (&[entry(5, b"\x08_______L")], Effects::NONE, Fate::Keep(Pin::TableLock)),
+        ];
+        for (changes, effects, expected) in cases {
+            let mut session = SessionState::new(None);
+            observe(&mut session, Status::AUTOCOMMIT, changes, *effects);
+            assert_eq!(session.fate(), *expected, "{changes:x?}");
+        }
+    }
+
+    #[test]
+    fn a_transaction_pins_until_it_ends() {
+        let mut session = SessionState::new(Some(b"app"));
+        observe(&mut session, Status::AUTOCOMMIT.with(Status::IN_TRANSACTION), &[], Effects::NONE);
+        assert_eq!(session.fate(), Fate::Keep(Pin::Transaction));
+        observe(&mut session, Status::AUTOCOMMIT, &[], Effects::NONE);
+        assert_eq!(session.fate(), Fate::Return);
+    }
+
+    #[test]
+    fn commits_are_required_of_later_reads() {
+        let mut session = SessionState::new(None);
+        observe(&mut session, Status::AUTOCOMMIT, &[variable("last_gtid", "0-1-7")], Effects::NONE);
+        observe(&mut session, Status::AUTOCOMMIT, &[variable("last_gtid", "0-1-9")], Effects::NONE);
+        assert_eq!(session.required().map(ToString::to_string).as_deref(), Some("0-1-9"));
+        session.reset();
+        assert!(session.required().is_some(), "a reset does not forget what was written");
+    }
+
+    #[test]
+    fn a_reset_forgets_pins_and_variables_but_not_the_schema() {
+        let mut session = SessionState::new(Some(b"app"));
+        observe(&mut session, Status(0), &[variable("sql_mode", "ANSI"), variable("timestamp", "1")], Effects::NONE);
+        session.reset();
+        assert_eq!(session.fate(), Fate::Return);
+        assert!(session.autocommit());
+        assert_eq!(session.settings().schema(), Some(&b"app"[..]));
+        assert_eq!(session.settings().variable(b"sql_mode"), None);
+    }
+}
