@@ -1,1 +1,20 @@
-//! backend
+//! The servers behind us: connecting, pooling, aligning, probing, and the snapshot of who is who.
+
+mod align;
+mod cluster;
+mod connection;
+pub mod driver;
+pub mod health;
+pub mod observation;
+mod pool;
+pub mod probe;
+pub mod resolve;
+mod shelf;
+mod statements;
+
+pub use align::Alignment;
+pub use cluster::{Cluster, Member, Report, Server, UNKNOWN_VERSION};
+pub use connection::{ConnectError, Identity, Links, Reply, ServerConnection};
+pub use pool::{Lease, LeaseError, Pool, Wish};
+pub use shelf::Ages;
+pub use statements::{PreparedText, Statements};

@@ -234,7 +234,7 @@ pub struct Limits {
     pub max_prepared: u32,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tls {
     pub client: ClientTls,
     pub server: ServerTls,
@@ -284,7 +284,7 @@ pub struct Admin {
     pub http: Option<Address>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Runtime {
     /// None: one per core.
     pub workers: Option<u32>,

@@ -1,6 +1,102 @@
-//! What every session and every operator's door is handed: what Weir knows (views) and what it can be asked to do
-//! ([`Control`]). The doors and the sessions never talk to each other; both ask the application.
+//! What every session and every operator's door is handed: what Weir knows (snapshots, registry, counters) and what it
+//! can be asked to do ([`Control`]). The doors and the sessions never talk to each other; both ask the application.
 
 mod control;
+mod registry;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::sync::{mpsc, watch};
 
 pub use control::{Control, ControlError, Reply, ServerView, SessionView};
+pub use registry::{Entry, Kill, Registry, SessionHandle};
+
+use crate::{
+    backend::Cluster,
+    config::{Config, ServerId},
+    protocol::{
+        auth::{Account, RsaKey},
+        gtid::Position,
+    },
+    telemetry::Metrics,
+};
+
+/// One running Weir. There are no statics: two can run in one process.
+#[derive(Debug)]
+pub struct Context {
+    pub config: ArcSwap<Config>,
+    pub cluster: ArcSwap<Cluster>,
+    /// Tells of a new cluster snapshot: its generation.
+    pub generation: watch::Sender<u64>,
+    pub metrics: Arc<Metrics>,
+    pub sessions: Arc<Registry>,
+    pub control: mpsc::Sender<Control>,
+    /// Failures that sessions met: the server and the cause.
+    pub failures: mpsc::Sender<(ServerId, String)>,
+    /// For passwords over unencrypted connections.
+    pub rsa: RsaKey,
+    /// None: TLS is disabled towards clients.
+    pub tls: ArcSwapOption<rustls::ServerConfig>,
+    /// What was committed through this Weir, for `consistency = "global"`.
+    committed: Mutex<Option<Position>>,
+}
+
+impl Context {
+    /// `cluster` is what is known at the start.
+    pub fn new(
+        config: Arc<Config>,
+        cluster: Cluster,
+        metrics: Arc<Metrics>,
+        control: mpsc::Sender<Control>,
+        failures: mpsc::Sender<(ServerId, String)>,
+        rsa: RsaKey,
+    ) -> Self {
+        Self {
+            config: ArcSwap::new(config),
+            generation: watch::Sender::new(cluster.generation),
+            cluster: ArcSwap::from_pointee(cluster),
+            metrics,
+            sessions: Arc::default(),
+            control,
+            failures,
+            rsa,
+            tls: ArcSwapOption::empty(),
+            committed: Mutex::default(),
+        }
+    }
+
+    /// Publishes a new snapshot.
+    pub fn publish(&self, mut cluster: Cluster) {
+        let generation = self.cluster.load().generation + 1;
+        cluster.generation = generation;
+        self.cluster.store(Arc::new(cluster));
+        self.generation.send_replace(generation);
+    }
+
+    /// A session met a failure of a server. Lost if many come at once: one is enough to make the monitor look.
+    pub fn report_failure(&self, server: &ServerId, cause: impl ToString) {
+        let _ = self.failures.try_send((server.clone(), cause.to_string()));
+    }
+
+    /// The account that a user's name leads to.
+    pub fn account(&self, name: &[u8]) -> Option<Account> {
+        let config = self.config.load();
+        let user = config.users.iter().find(|user| user.name.as_bytes() == name)?;
+        Some(Account { passwords: vec![user.password.clone()] })
+    }
+
+    /// Adds what was committed.
+    pub fn commit(&self, position: &Position) {
+        let mut committed = self.committed.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *committed {
+            Some(known) if known.covers(position) => {}
+            Some(known) => known.require(position),
+            None => *committed = Some(position.clone()),
+        }
+    }
+
+    pub fn committed(&self) -> Option<Position> {
+        self.committed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

@@ -2,6 +2,7 @@
 
 mod packets;
 mod stream;
+pub mod tls;
 
 pub use packets::{PacketStream, ReadError, Scratch};
 pub use stream::{Socket, Stream};

@@ -71,6 +71,16 @@ impl Position {
         }
     }
 
+    /// What `self` has and `base` has not: the news since a former position. All of it if the families differ.
+    #[must_use]
+    pub fn since(&self, base: &Self) -> Self {
+        match (self, base) {
+            (Self::MySql(now), Self::MySql(base)) => Self::MySql(now.since(base)),
+            (Self::MariaDb(now), Self::MariaDb(base)) => Self::MariaDb(now.since(base)),
+            _ => self.clone(),
+        }
+    }
+
     /// Adds what `other` names, exactly. A position of the other server family replaces this one: it is the later
     /// report, and one cluster never mixes the two.
     pub fn merge(&mut self, other: &Self) {

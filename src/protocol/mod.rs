@@ -1,14 +1,26 @@
-//! MySQL bytes to values and back: framing, commands, replies, logins. Pure: no sockets, clock or randomness.
+//! MySQL bytes to values and back: framing, commands, replies, logins. Pure: no sockets, no clock, no randomness but
+//! what a cryptographic primitive draws inside itself (OAEP padding, key generation).
 
+pub mod auth;
 pub mod bytes;
+pub mod capabilities;
 mod command;
+pub mod errors;
+pub mod greeting;
 pub mod gtid;
+pub mod login;
 mod ok;
 mod packet;
 mod response;
+pub mod version;
+pub mod wire;
 
 pub use bytes::Malformed;
+pub use capabilities::Capabilities;
 pub use command::{Command, Execute, code};
+pub use errors::ServerError;
+pub use greeting::Greeting;
 pub use ok::{Change, OkPacket, Status, changes};
 pub use packet::{HEADER, Header, MAX_PAYLOAD, put_packets};
 pub use response::{Control, ControlKind, MAX_CONTROL, Prepared, Progress, ResponseTracker, Shape};
+pub use version::ServerVersion;

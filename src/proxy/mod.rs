@@ -1,1 +1,17 @@
-//! proxy
+//! One client's life: login, session loop, dispatch of commands, relay of replies, retries.
+
+mod acquire;
+mod dispatch;
+mod exchange;
+mod kill;
+mod login;
+mod observe;
+mod prepared;
+mod relay;
+mod run;
+mod session;
+mod worker;
+
+pub use login::{Admitted, Door, Policy};
+pub use session::{End, serve};
+pub use worker::Worker;

@@ -2,6 +2,8 @@
 
 mod balance;
 mod decision;
+mod rules;
 
 pub use balance::{Balancer, Candidate};
 pub use decision::{Decision, Situation, Target, route};
+pub use rules::{Asked, first_match};

@@ -1,6 +1,6 @@
 //! The state of one session, as the servers' OK packets tell it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use super::{Pins, Settings, Value};
 use crate::{
@@ -57,6 +57,8 @@ pub struct SessionState {
     characteristics: bool,
     /// What a server must have executed before it may serve this session's reads.
     required: Option<Position>,
+    /// When it last wrote without being told a GTID.
+    unseen_write: Option<Instant>,
     insert_id: u64,
 }
 
@@ -69,6 +71,7 @@ impl SessionState {
             pins: Pins::default(),
             characteristics: false,
             required: None,
+            unseen_write: None,
             insert_id: 0,
         }
     }
@@ -180,6 +183,21 @@ impl SessionState {
         }
     }
 
+    /// When the session last wrote without being told a GTID that its reads could wait for.
+    pub fn unseen_write(&self) -> Option<Instant> {
+        self.unseen_write
+    }
+
+    /// The session wrote, and the server does not tell GTIDs.
+    pub fn wrote_unseen(&mut self, now: Instant) {
+        self.unseen_write = Some(now);
+    }
+
+    /// A login chose a schema.
+    pub fn enter_schema(&mut self, name: &[u8]) {
+        Arc::make_mut(&mut self.settings).set_schema(name);
+    }
+
     /// Adds the pins of what servers do not report: the text alone gives them away. To be called once a statement
     /// with such effects succeeded.
     pub fn observe_text(&mut self, effects: Effects) {
@@ -208,7 +226,8 @@ impl SessionState {
             settings.set_variable(name, Value::Default);
         }
         let required = self.required.take();
-        *self = Self { settings: Arc::new(settings), required, ..Self::new(None) };
+        let unseen_write = self.unseen_write;
+        *self = Self { settings: Arc::new(settings), required, unseen_write, ..Self::new(None) };
     }
 
     /// The connection that held the transaction and the pins is gone, and they with it.

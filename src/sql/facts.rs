@@ -99,11 +99,6 @@ impl Effects {
     /// `RELEASE_ALL_LOCKS()`; with `ADVISORY_LOCK`.
     pub const RELEASE_ALL_LOCKS: Self = Self(1 << 16);
 
-    /// The effect that is the `bit`th flag.
-    pub const fn from_bit(bit: u32) -> Self {
-        Self(1 << bit)
-    }
-
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }

@@ -2,7 +2,25 @@
 //!
 //! The facts are a prediction that decides where a statement goes; what it did to the session is read from the
 //! server's reply. When unsure, the answer is the one that sends the statement to the writer.
+//!
+//! `lexer` cuts bytes into tokens, with `comment` deciding which comments are code; `reading` and `verb` turn tokens
+//! into facts, with `keywords`, `functions` and `names` saying which words matter; [`classify`](fn@classify) joins the
+//! readings. [`tables`](fn@tables) and [`digest`](fn@digest) serve rules, and are read when a rule asks.
 
+mod classify;
+mod comment;
+mod digest;
 mod facts;
+mod functions;
+mod keywords;
+mod lexer;
+mod names;
+mod reading;
+mod tables;
+mod verb;
+mod words;
 
+pub use classify::classify;
+pub use digest::{Digest, NotADigest, digest, normalised};
 pub use facts::{Access, Dialect, Effects, Hint, Kind, Mode, Statement};
+pub use tables::{Name, TableName, tables};

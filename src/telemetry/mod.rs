@@ -1,5 +1,9 @@
 //! Reasons, counters and the logging setup. Knows nothing of the layers above.
 
+pub mod exposition;
+pub mod logging;
+mod metrics;
 mod reason;
 
+pub use metrics::{Counter, Histogram, Latency, Metrics, ServerMetrics, ServerShard, Shard};
 pub use reason::{Pin, Reason};

@@ -33,16 +33,23 @@ impl MariaDbPosition {
     }
 
     pub(super) fn covers(&self, required: &Self) -> bool {
-        required.gtids.iter().all(|wanted| {
-            let own = self.place(wanted.domain).ok().and_then(|at| self.gtids.get(at));
-            own.is_some_and(|own| own.sequence >= wanted.sequence)
-        })
+        required.gtids.iter().all(|&wanted| self.has(wanted))
+    }
+
+    /// The newest GTIDs of the domains in which `base` is behind.
+    pub(super) fn since(&self, base: &Self) -> Self {
+        Self { gtids: self.gtids.iter().copied().filter(|&gtid| !base.has(gtid)).collect() }
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
         for &gtid in &other.gtids {
             self.add(gtid);
         }
+    }
+
+    fn has(&self, wanted: Gtid) -> bool {
+        let own = self.place(wanted.domain).ok().and_then(|at| self.gtids.get(at));
+        own.is_some_and(|own| own.sequence >= wanted.sequence)
     }
 
     fn add(&mut self, gtid: Gtid) {
@@ -166,6 +173,10 @@ mod tests {
             let mut merged = list.clone();
             merged.merge(&wanted);
             prop_assert_eq!(merged, of_model(&union), "{} ∪ {}", list, wanted);
+
+            let mut news = have.clone();
+            news.retain(|domain, sequence| required.get(domain).is_none_or(|base| base < sequence));
+            prop_assert_eq!(list.since(&wanted), of_model(&news), "{} since {}", list, wanted);
             prop_assert_eq!(parse(&list.to_string()), list);
         }
     }

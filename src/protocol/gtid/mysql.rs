@@ -72,6 +72,26 @@ impl MySqlSet {
         })
     }
 
+    /// The runs of `self` without what `base` has of them.
+    pub(super) fn since(&self, base: &Self) -> Self {
+        let mut news = Vec::new();
+        for run in &self.runs {
+            let from = base.runs.partition_point(|old| (&old.source, old.last) < (&run.source, run.first));
+            let known = base.runs.iter().skip(from);
+            let mut first = run.first;
+            for old in known.take_while(|old| old.source == run.source && old.first <= run.last) {
+                if first < old.first {
+                    news.push(Run { source: run.source.clone(), first, last: old.first - 1 });
+                }
+                first = old.last + 1;
+            }
+            if first <= run.last {
+                news.push(Run { source: run.source.clone(), first, last: run.last });
+            }
+        }
+        Self { runs: news }
+    }
+
     pub(super) fn merge(&mut self, other: &Self) {
         // The usual case by far: the next commit of the session, on the same writer.
         if let ([own], [new]) = (self.runs.as_mut_slice(), other.runs.as_slice())

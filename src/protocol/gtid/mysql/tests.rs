@@ -137,6 +137,9 @@ proptest! {
         merged.merge(&wanted);
         prop_assert_eq!(&merged, &of_model(&have.union(&required).copied().collect()), "{} ∪ {}", set, wanted);
 
+        let news = of_model(&have.difference(&required).copied().collect());
+        prop_assert_eq!(set.since(&wanted), news, "{} since {}", set, wanted);
+
         let mut closed = merged.clone();
         closed.close_gaps(limit);
         prop_assert!(closed.covers(&merged), "{} → {}", merged, closed);

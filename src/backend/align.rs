@@ -1,0 +1,111 @@
+//! The commands that bring a server connection to a session's settings.
+
+use crate::{
+    protocol::{code, put_packets},
+    session::{Settings, Step, Value},
+};
+
+use super::ServerConnection;
+
+/// Commands to send in front of a statement, and how many replies they have.
+#[derive(Debug, Default)]
+pub struct Alignment {
+    /// Framed packets.
+    pub bytes: Vec<u8>,
+    pub replies: usize,
+}
+
+impl Alignment {
+    /// Adds one command.
+    pub fn push(&mut self, code: u8, body: &[u8]) {
+        let mut payload = Vec::with_capacity(1 + body.len());
+        payload.push(code);
+        payload.extend_from_slice(body);
+        put_packets(&mut self.bytes, &mut 0, &payload);
+        self.replies += 1;
+    }
+
+    /// Adds what brings `connection` to `settings`: nothing, or at most two commands.
+    pub fn settings(&mut self, connection: &ServerConnection, settings: &std::sync::Arc<Settings>) {
+        let steps = connection.settings.steps(settings);
+        let mut set = Vec::new();
+        for step in steps {
+            match step {
+                Step::Schema(name) => self.push(code::INIT_DB, name),
+                Step::Set(name, value) => put_assignment(&mut set, name, value),
+                Step::Restore(name) => {
+                    let value = connection.baseline.variable(name).unwrap_or(&Value::Default);
+                    put_assignment(&mut set, name, value);
+                }
+            }
+        }
+        if !set.is_empty() {
+            self.push(code::QUERY, &set);
+        }
+    }
+}
+
+fn put_assignment(sql: &mut Vec<u8>, name: &[u8], value: &Value) {
+    sql.extend_from_slice(if sql.is_empty() { b"SET " } else { b"," });
+    sql.extend_from_slice(name);
+    sql.push(b'=');
+    match value {
+        Value::Default => sql.extend_from_slice(b"DEFAULT"),
+        Value::Text(text) if text.is_empty() && name == b"character_set_results" => sql.extend_from_slice(b"NULL"),
+        Value::Text(text) => put_literal(sql, text),
+    }
+}
+
+/// A literal that reads the same under every `sql_mode`.
+fn put_literal(sql: &mut Vec<u8>, text: &[u8]) {
+    if is_number(text) {
+        sql.extend_from_slice(text);
+    } else if text.iter().any(|byte| matches!(byte, b'\'' | b'\\') || !byte.is_ascii_graphic() && *byte != b' ') {
+        sql.extend_from_slice(b"x'");
+        for byte in text {
+            sql.extend_from_slice(format!("{byte:02x}").as_bytes());
+        }
+        sql.push(b'\'');
+    } else {
+        sql.push(b'\'');
+        sql.extend_from_slice(text);
+        sql.push(b'\'');
+    }
+}
+
+fn is_number(text: &[u8]) -> bool {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    let (whole, fraction) = match digits.iter().position(|&byte| byte == b'.') {
+        Some(point) => (&digits[..point], &digits[point + 1..]),
+        None => (digits, &b"0"[..]),
+    };
+    let all_digits = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
+    all_digits(whole) && all_digits(fraction)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn literals_survive_every_sql_mode() {
+        let cases: &[(&str, &str, &str)] = &[
+            ("sql_mode", "ANSI_QUOTES,STRICT_TRANS_TABLES", "SET sql_mode='ANSI_QUOTES,STRICT_TRANS_TABLES'"),
+            ("sql_mode", "", "SET sql_mode=''"),
+            ("wait_timeout", "28800", "SET wait_timeout=28800"),
+            ("long_query_time", "10.000000", "SET long_query_time=10.000000"),
+            ("time_zone", "+02:00", "SET time_zone='+02:00'"),
+            ("x", "it's", "SET x=x'69742773'"),
+            ("x", "a\\b", "SET x=x'615c62'"),
+            ("x", "1.", "SET x='1.'"),
+            ("x", "-5", "SET x=-5"),
+            ("x", "é", "SET x=x'c3a9'"),
+            ("character_set_results", "", "SET character_set_results=NULL"),
+        ];
+        for (name, value, expected) in cases {
+            let mut sql = Vec::new();
+            put_assignment(&mut sql, name.as_bytes(), &Value::Text(value.as_bytes().into()));
+            assert_eq!(String::from_utf8_lossy(&sql), *expected, "{name} {value}");
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! What the sessions know of the servers: an immutable snapshot, swapped whole when health, topology or config change.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+
+use super::{Links, Pool, shelf::Ages};
+use crate::{
+    config::{self, Balance, Role, ServerId, State},
+    protocol::gtid::Position,
+    routing::Candidate,
+    sql::{Dialect, Mode},
+    telemetry::ServerMetrics,
+};
+
+/// A server behind us: what lives on from snapshot to snapshot.
+#[derive(Debug)]
+pub struct Server {
+    pub id: ServerId,
+    pub address: config::Address,
+    pub pool: Arc<Pool>,
+    pub metrics: Arc<ServerMetrics>,
+    /// What it is known to have executed; only grows.
+    position: ArcSwapOption<Position>,
+    /// The monitor found it dead: whoever waits for it need not.
+    down: AtomicBool,
+    report: ArcSwap<Report>,
+}
+
+/// What the last probe said.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Report {
+    pub version: Option<String>,
+    pub read_only: Option<bool>,
+    pub lag: Option<Duration>,
+    /// `up`, `lagging`, `unknown`, or `down` with the cause.
+    pub health: String,
+}
+
+impl Server {
+    pub fn new(config: &config::Server, metrics: Arc<ServerMetrics>, ages: Ages) -> Self {
+        let pool = Pool::new(config.address.clone(), metrics.clone(), config.max_connections, ages);
+        Self {
+            id: config.id.clone(),
+            address: config.address.clone(),
+            pool: Arc::new(pool),
+            metrics,
+            position: ArcSwapOption::empty(),
+            down: AtomicBool::new(false),
+            report: ArcSwap::default(),
+        }
+    }
+
+    pub fn report(&self) -> Arc<Report> {
+        self.report.load_full()
+    }
+
+    pub fn set_report(&self, report: Report) {
+        self.report.store(Arc::new(report));
+    }
+
+    pub fn is_down(&self) -> bool {
+        self.down.load(Relaxed)
+    }
+
+    pub fn set_down(&self, down: bool) {
+        self.down.store(down, Relaxed);
+    }
+
+    pub fn position(&self) -> Option<Arc<Position>> {
+        self.position.load_full()
+    }
+
+    /// Whether it is known to have executed all of `required`.
+    pub fn covers(&self, required: &Position) -> bool {
+        self.position.load().as_ref().is_some_and(|position| position.covers(required))
+    }
+
+    /// It is known to have executed `executed`, too.
+    pub fn advance(&self, executed: &Position) {
+        self.position.rcu(|known| match known {
+            Some(known) if known.covers(executed) => Some(known.clone()),
+            Some(known) => {
+                let mut merged = Position::clone(known);
+                merged.merge(executed);
+                Some(Arc::new(merged))
+            }
+            None => Some(Arc::new(executed.clone())),
+        });
+    }
+
+    /// It is another server now (its identity changed), so that what it had says nothing.
+    pub fn forget_position(&self) {
+        self.position.store(None);
+    }
+}
+
+/// One server's part in a snapshot.
+#[derive(Debug, Clone)]
+pub struct Member {
+    pub server: Arc<Server>,
+    pub role: Role,
+    pub state: State,
+    pub groups: Vec<String>,
+    /// Its configured share of the reads.
+    pub weight: u32,
+    /// Its share of the reads now, as it starts slowly.
+    pub effective_weight: u32,
+    /// It answers probes and takes logins.
+    pub up: bool,
+    /// It is fresh enough for reads.
+    pub fresh: bool,
+}
+
+impl Member {
+    fn takes_new_leases(&self) -> bool {
+        self.up && self.state == State::Active
+    }
+}
+
+/// The servers at one moment.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    pub members: Vec<Member>,
+    /// The place of the writer.
+    pub writer: Option<usize>,
+    pub links: Arc<Links>,
+    /// How the servers read SQL.
+    pub mode: Mode,
+    /// The version that clients are greeted with.
+    pub version: String,
+    /// Whether commits can be followed by their GTIDs. Without, reads after a write go to the writer for a while.
+    pub has_positions: bool,
+    /// Grows with every snapshot.
+    pub generation: u64,
+}
+
+/// The version that clients are greeted with before any server has told its own.
+pub const UNKNOWN_VERSION: &str = "8.0.36-weir";
+
+impl Cluster {
+    /// Nobody is known to be up yet.
+    pub fn new(members: Vec<Member>, links: Arc<Links>) -> Self {
+        let mode = Mode { dialect: Dialect::MySql, version: 80_036, ansi_quotes: false, no_backslash_escapes: false };
+        Self {
+            members,
+            writer: None,
+            links,
+            mode,
+            version: UNKNOWN_VERSION.to_owned(),
+            has_positions: false,
+            generation: 0,
+        }
+    }
+
+    /// The writer, if it takes statements.
+    pub fn writer(&self) -> Option<usize> {
+        self.writer.filter(|&place| self.members.get(place).is_some_and(Member::takes_new_leases))
+    }
+
+    pub fn place_of(&self, name: &[u8]) -> Option<usize> {
+        let found = |member: &Member| member.server.id.as_str().as_bytes() == name;
+        self.members.iter().position(found).filter(|&place| self.members[place].takes_new_leases())
+    }
+
+    /// Who may serve a plain read: fresh replicas with a weight, and the writer if it has one.
+    pub fn readers(&self, balance: Balance, found: &mut Vec<Candidate>) {
+        self.candidates(balance, found, |member| member.weight > 0);
+    }
+
+    /// Who may serve a read of a group. Weights of 0 take part if all are 0.
+    pub fn group(&self, name: &[u8], balance: Balance, found: &mut Vec<Candidate>) {
+        self.candidates(balance, found, |member| member.groups.iter().any(|group| group.as_bytes() == name));
+    }
+
+    fn candidates(&self, balance: Balance, found: &mut Vec<Candidate>, wanted: impl Fn(&Member) -> bool) {
+        found.clear();
+        found.extend(self.members.iter().enumerate().filter_map(|(place, member)| {
+            let fresh = member.fresh || self.writer == Some(place);
+            if !(member.takes_new_leases() && fresh && wanted(member)) {
+                return None;
+            }
+            // Only this balance needs the pool's lock.
+            let outstanding = match balance {
+                Balance::RoundRobin => 0,
+                Balance::LeastOutstanding => member.server.pool.counts().1,
+            };
+            Some(Candidate { place, weight: member.effective_weight, outstanding })
+        }));
+    }
+
+    /// Whether `other` routes the same way, so that nobody needs to hear of it.
+    pub fn routes_like(&self, other: &Self) -> bool {
+        let key = |member: &Member| {
+            let Member { server, role, state, groups, weight, effective_weight, up, fresh } = member.clone();
+            (Arc::as_ptr(&server) as usize, role, state, groups, (weight, effective_weight), up, fresh)
+        };
+        self.writer == other.writer
+            && self.mode == other.mode
+            && self.version == other.version
+            && self.has_positions == other.has_positions
+            && Arc::ptr_eq(&self.links, &other.links)
+            && self.members.len() == other.members.len()
+            && self.members.iter().zip(&other.members).all(|(one, other)| key(one) == key(other))
+    }
+
+    /// Closes idle connections that are too old.
+    pub fn expire(&self, now: Instant) {
+        for member in &self.members {
+            member.server.pool.expire(now);
+        }
+    }
+}

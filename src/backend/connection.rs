@@ -1,0 +1,429 @@
+//! One connection to a server: login, preparation, and what is known of its state.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    net::{TcpStream, UnixStream},
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+
+use super::{PreparedText, Statements, resolve};
+use crate::{
+    config::{Address, Secret, ServerTlsMode},
+    net::{PacketStream, ReadError, Scratch, Socket, Stream},
+    protocol::{
+        Capabilities, Greeting, Malformed, OkPacket, Prepared, ServerError, Status,
+        auth::{Channel, LoginError, LoginRequest, ServerLogin, ServerStep, TlsUse},
+        bytes::Reader,
+        code,
+        login::Attributes,
+        put_packets,
+    },
+    session::{CHARACTER_SETS, Settings, Value},
+    sql::Dialect,
+};
+
+/// The longest reply that Weir reads itself (never a client's), bytes.
+const OWN_REPLY: usize = 1 << 20;
+
+/// Which connections can stand in for each other: what a login fixes for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    pub user: Arc<str>,
+    pub password: Secret,
+    /// The capabilities that client and server leg must have in common.
+    pub capabilities: Capabilities,
+    pub collation: u8,
+}
+
+impl Identity {
+    /// Whether a connection opened for `other` serves this one. The password was proven by each when it logged in.
+    pub fn fits(&self, other: &Self) -> bool {
+        self.capabilities == other.capabilities && self.collation == other.collation && self.user == other.user
+    }
+}
+
+/// How to reach servers: the same for all of them.
+#[derive(Debug, Clone)]
+pub struct Links {
+    pub tls: ServerTlsMode,
+    pub tls_config: Arc<rustls::ClientConfig>,
+    pub connect_timeout: Duration,
+    pub congestion_control: Option<String>,
+}
+
+/// Why a server connection could not be opened or used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error("no connection within {0:?}")]
+    Timeout(Duration),
+    #[error(transparent)]
+    Resolve(#[from] resolve::ResolveError),
+    #[error("the connection failed: {0}")]
+    Io(#[from] io::Error),
+    #[error("the server said nonsense: {0}")]
+    Read(#[from] ReadError),
+    #[error("the server sent a malformed packet")]
+    Malformed,
+    #[error("the login failed: {0}")]
+    Login(#[from] LoginError),
+    /// Something that Weir asked for itself.
+    #[error("the server refused: {0}")]
+    Refused(ServerError),
+}
+
+impl From<Malformed> for ConnectError {
+    fn from(_: Malformed) -> Self {
+        Self::Malformed
+    }
+}
+
+/// A connection to a server.
+#[derive(Debug)]
+pub struct ServerConnection {
+    pub packets: PacketStream,
+    pub identity: Arc<Identity>,
+    /// What both sides agreed on.
+    pub capabilities: Capabilities,
+    /// The server's id of it.
+    pub thread: u32,
+    /// What it has been set to.
+    pub settings: Arc<Settings>,
+    /// The character sets that the login gave it.
+    pub baseline: Settings,
+    pub statements: Statements,
+    /// Statements that are to be closed with the next write.
+    closing: Vec<u32>,
+    pub opened: Instant,
+    /// The worker that used it last.
+    pub worker: usize,
+    /// Bytes went out whose reply was not seen to its end, or state is left that no report shows.
+    dirty: bool,
+    dialect: Dialect,
+}
+
+/// A reply that Weir asked for itself: rows of a text result, or none with an OK.
+#[derive(Debug, Default)]
+pub struct Reply {
+    pub rows: Vec<Vec<Option<Vec<u8>>>>,
+    pub status: Status,
+}
+
+impl ServerConnection {
+    /// Connects, logs in and prepares for session tracking.
+    ///
+    /// # Errors
+    /// Whatever stands in the way, within `links.connect_timeout`.
+    pub async fn open(
+        address: &Address,
+        identity: Arc<Identity>,
+        links: &Links,
+        scratch: &Scratch,
+        now: Instant,
+    ) -> Result<Self, ConnectError> {
+        let limit = links.connect_timeout;
+        timeout(limit, Self::open_unbounded(address, identity, links, scratch, now))
+            .await
+            .map_err(|_| ConnectError::Timeout(limit))?
+    }
+
+    async fn open_unbounded(
+        address: &Address,
+        identity: Arc<Identity>,
+        links: &Links,
+        scratch: &Scratch,
+        now: Instant,
+    ) -> Result<Self, ConnectError> {
+        let socket = dial(address, links).await?;
+        let (packets, capabilities, greeting) = log_in(socket, address, &identity, links, scratch).await?;
+        let mut connection = Self {
+            packets,
+            identity,
+            capabilities,
+            thread: greeting.connection_id,
+            settings: Arc::new(Settings::default()),
+            baseline: Settings::default(),
+            statements: Statements::default(),
+            closing: Vec::new(),
+            opened: now,
+            worker: usize::MAX,
+            dirty: true,
+            dialect: greeting.dialect(),
+        };
+        connection.prepare(&[], scratch).await?;
+        connection.prove_clean();
+        Ok(connection)
+    }
+
+    /// Brings it back to what it was when it was opened: `COM_RESET_CONNECTION` and the preparation in one write. The
+    /// schema stays.
+    pub async fn reset(&mut self, scratch: &Scratch) -> Result<(), ConnectError> {
+        self.mark_dirty();
+        self.prepare(&[&[code::RESET_CONNECTION]], scratch).await?;
+        self.settings = Arc::new(Settings::with_schema(self.settings.schema()));
+        self.statements.clear();
+        self.closing.clear();
+        self.prove_clean();
+        Ok(())
+    }
+
+    /// Sends `first` and asks for session tracking. A reset forgets the login's character sets, so they are set again.
+    async fn prepare(&mut self, first: &[&[u8]], scratch: &Scratch) -> Result<(), ConnectError> {
+        let track = match self.dialect {
+            Dialect::MySql => ",session_track_gtids='OWN_GTID'",
+            Dialect::MariaDb => "",
+        };
+        let names = CHARACTER_SETS.map(|name| String::from_utf8_lossy(name).into_owned());
+        let mut set = format!(
+            "SET session_track_schema=1,session_track_state_change=1,session_track_transaction_info='CHARACTERISTICS',\
+             session_track_system_variables='*'{track}"
+        );
+        for name in CHARACTER_SETS {
+            if let Some(Value::Text(value)) = self.baseline.variable(name) {
+                let value = String::from_utf8_lossy(value);
+                let name = String::from_utf8_lossy(name);
+                set.push_str(&if value.is_empty() { format!(",{name}=NULL") } else { format!(",{name}='{value}'") });
+            }
+        }
+        let select = format!("SELECT @@{}", names.join(",@@"));
+        let queries = [set, select].map(|sql| [&[code::QUERY], sql.as_bytes()].concat());
+        let commands: Vec<&[u8]> = first.iter().copied().chain(queries.iter().map(Vec::as_slice)).collect();
+        self.send(&commands).await?;
+        let mut reply = Reply::default();
+        for _ in &commands {
+            reply = self.read_reply(scratch).await?;
+        }
+        let row = reply.rows.pop().ok_or(ConnectError::Malformed)?;
+        for (name, value) in CHARACTER_SETS.iter().zip(row) {
+            self.baseline.set_variable(name, Value::Text(value.unwrap_or_default().into()));
+        }
+        Ok(())
+    }
+
+    /// Runs one command of Weir's own.
+    pub async fn command(&mut self, payload: &[u8], scratch: &Scratch) -> Result<Reply, ConnectError> {
+        self.send(&[payload]).await?;
+        self.read_reply(scratch).await
+    }
+
+    /// Pings, and returns the OK packet's payload, which tells the session's state.
+    pub async fn ping(&mut self, payload: &[u8], scratch: &Scratch) -> Result<Vec<u8>, ConnectError> {
+        self.send(&[payload]).await?;
+        self.packets.sequence = 1;
+        let mut ok = Vec::new();
+        self.packets.read_payload(scratch, &mut ok, OWN_REPLY).await?;
+        if ok.first() == Some(&0xFF) { Err(refused(&ok)) } else { Ok(ok) }
+    }
+
+    /// Remembers a statement that was prepared on it, and closes the one that had to make room.
+    pub fn remember_statement(&mut self, text: Arc<PreparedText>, id: u32) {
+        if let Some(old) = self.statements.insert(text, id) {
+            self.closing.push(old);
+        }
+    }
+
+    /// Closes a statement, and with it its cursor.
+    pub fn close_statement(&mut self, text: &Arc<PreparedText>) {
+        self.closing.extend(self.statements.remove(text));
+    }
+
+    /// Appends the commands that close what was to be closed. They have no reply.
+    pub fn put_closing(&mut self, out: &mut Vec<u8>) {
+        for id in self.closing.drain(..) {
+            let payload = [&[code::STMT_CLOSE][..], &id.to_le_bytes()].concat();
+            put_packets(out, &mut 0, &payload);
+        }
+    }
+
+    /// Reads the reply to `COM_STMT_PREPARE`.
+    pub async fn read_prepared(&mut self, scratch: &Scratch) -> Result<Prepared, ConnectError> {
+        self.packets.sequence = 1;
+        let mut payload = Vec::new();
+        self.packets.read_payload(scratch, &mut payload, OWN_REPLY).await?;
+        if payload.first() == Some(&0xFF) {
+            return Err(refused(&payload));
+        }
+        let prepared = Prepared::parse(&payload)?;
+        let eof = usize::from(!self.capabilities.has(Capabilities::DEPRECATE_EOF));
+        let packets = |count: u16| if count == 0 { 0 } else { usize::from(count) + eof };
+        for _ in 0..packets(prepared.parameters) + packets(prepared.columns) {
+            self.packets.read_payload(scratch, &mut payload, OWN_REPLY).await?;
+        }
+        Ok(prepared)
+    }
+
+    async fn send(&mut self, commands: &[&[u8]]) -> Result<(), ConnectError> {
+        let mut bytes = Vec::new();
+        for payload in commands {
+            put_packets(&mut bytes, &mut 0, payload);
+        }
+        Ok(self.packets.write_bytes(&bytes).await?)
+    }
+
+    /// Reads one reply to a command of Weir's own.
+    pub async fn read_reply(&mut self, scratch: &Scratch) -> Result<Reply, ConnectError> {
+        self.packets.sequence = 1;
+        let (mut reply, mut payload) = (Reply::default(), Vec::new());
+        let deprecate_eof = self.capabilities.has(Capabilities::DEPRECATE_EOF);
+        self.packets.read_payload(scratch, &mut payload, OWN_REPLY).await?;
+        match payload.first() {
+            Some(0x00) => reply.status = OkPacket::parse(&payload)?.status,
+            Some(0xFE) if payload.len() < 9 => reply.status = OkPacket::parse_eof(&payload)?.status,
+            Some(0xFF) => return Err(refused(&payload)),
+            _ => {
+                let columns = Reader::new(&payload).lenenc()?;
+                for _ in 0..columns + u64::from(!deprecate_eof) {
+                    self.packets.read_payload(scratch, &mut payload, OWN_REPLY).await?;
+                }
+                let mut size = 0;
+                loop {
+                    self.packets.read_payload(scratch, &mut payload, OWN_REPLY).await?;
+                    size += payload.len();
+                    match payload.first() {
+                        Some(0xFE) => break,
+                        Some(0xFF) => return Err(refused(&payload)),
+                        _ if size > OWN_REPLY => return Err(ConnectError::Malformed),
+                        _ => reply.rows.push(text_row(&payload)?),
+                    }
+                }
+            }
+        }
+        Ok(reply)
+    }
+
+    /// From here on the connection must not be used by another session, until [`Self::prove_clean`].
+    pub fn mark_dirty(&mut self) {
+        self.dirty = true;
+    }
+
+    /// The reply was complete, no transaction is open, nothing is pinned.
+    pub fn prove_clean(&mut self) {
+        self.dirty = false;
+    }
+
+    pub fn is_clean(&self) -> bool {
+        !self.dirty
+    }
+}
+
+fn refused(payload: &[u8]) -> ConnectError {
+    ServerError::parse(payload).map_or(ConnectError::Malformed, ConnectError::Refused)
+}
+
+fn text_row(payload: &[u8]) -> Result<Vec<Option<Vec<u8>>>, Malformed> {
+    let (mut reader, mut row) = (Reader::new(payload), Vec::new());
+    while let Some(first) = reader.rest().first() {
+        if *first == 0xFB {
+            reader.u8()?;
+            row.push(None);
+        } else {
+            row.push(Some(reader.lenenc_bytes()?.to_vec()));
+        }
+    }
+    Ok(row)
+}
+
+async fn dial(address: &Address, links: &Links) -> Result<Socket, ConnectError> {
+    match address {
+        Address::Unix(path) => Ok(Socket::Unix(UnixStream::connect(path).await?)),
+        Address::Tcp { host, port } => {
+            let mut error = io::Error::from(io::ErrorKind::NotFound);
+            for address in resolve::resolve(host, *port, links.connect_timeout).await? {
+                match dial_tcp(address, links).await {
+                    Ok(stream) => return Ok(Socket::Tcp(stream)),
+                    Err(failed) => error = failed,
+                }
+            }
+            Err(error.into())
+        }
+        Address::Srv(name) => Err(io::Error::other(format!("{name} has not been expanded")).into()),
+    }
+}
+
+async fn dial_tcp(address: SocketAddr, links: &Links) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(&stream);
+    // Finds a server that went away without a word, long before the kernel's default of two hours.
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(30)))?;
+    if let Some(name) = &links.congestion_control {
+        socket.set_tcp_congestion(name.as_bytes())?;
+    }
+    Ok(stream)
+}
+
+async fn log_in(
+    socket: Socket,
+    address: &Address,
+    identity: &Identity,
+    links: &Links,
+    scratch: &Scratch,
+) -> Result<(PacketStream, Capabilities, Greeting), ConnectError> {
+    let channel = match socket {
+        Socket::Unix(_) | Socket::Memory(_) => Channel::Local,
+        Socket::Tcp(_) => Channel::Plain,
+    };
+    let mut packets = PacketStream::new(Stream::Plain(socket));
+    let mut payload = Vec::new();
+    packets.read_payload(scratch, &mut payload, OWN_REPLY).await?;
+    if payload.first() == Some(&0xFF) {
+        return Err(refused(&payload));
+    }
+    let greeting = Greeting::parse(&payload).map_err(|_| ConnectError::Malformed)?;
+    let request = LoginRequest {
+        user: identity.user.as_bytes().to_vec(),
+        password: identity.password.clone(),
+        schema: None,
+        capabilities: identity.capabilities.with(Capabilities::SESSION_TRACK).with(Capabilities::TRANSACTIONS),
+        collation: identity.collation.into(),
+        max_packet: 1 << 30,
+        attributes: Attributes::new([(&b"program_name"[..], &b"weir"[..])]),
+        tls: match links.tls {
+            ServerTlsMode::Disabled => TlsUse::Disabled,
+            ServerTlsMode::Preferred => TlsUse::Preferred,
+            _ => TlsUse::Required,
+        },
+    };
+    let (mut login, mut step) = ServerLogin::begin(&greeting, request, channel);
+    loop {
+        step = match step {
+            ServerStep::Send(answer) => {
+                packets.write_payload(&answer).await?;
+                packets.read_payload(scratch, &mut payload, OWN_REPLY).await?;
+                login.answer(&payload)
+            }
+            ServerStep::Read => {
+                packets.read_payload(scratch, &mut payload, OWN_REPLY).await?;
+                login.answer(&payload)
+            }
+            ServerStep::StartTls(request) => {
+                packets.write_payload(&request).await?;
+                packets = secure(packets, address, links).await?;
+                login.secured()
+            }
+            ServerStep::Done(done) => return Ok((packets, done.capabilities, greeting)),
+            ServerStep::Failed(error) => return Err(error.into()),
+        };
+    }
+}
+
+async fn secure(packets: PacketStream, address: &Address, links: &Links) -> Result<PacketStream, ConnectError> {
+    let host = match address {
+        Address::Tcp { host, .. } => host.as_str(),
+        Address::Unix(_) | Address::Srv(_) => "localhost",
+    };
+    let name = rustls::pki_types::ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+    let sequence = packets.sequence;
+    let socket = packets.into_socket().ok_or(ConnectError::Malformed)?;
+    let stream = TlsConnector::from(links.tls_config.clone()).connect(name, socket).await?;
+    let mut packets = PacketStream::new(Stream::Tls(Box::new(stream.into())));
+    packets.sequence = sequence;
+    Ok(packets)
+}

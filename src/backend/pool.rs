@@ -1,0 +1,267 @@
+//! The pool of one server: [`Shelf`]'s bookkeeping with real connections and tasks that wait.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use tokio::sync::oneshot;
+
+use super::{
+    ConnectError, Identity, Links, PreparedText, ServerConnection,
+    shelf::{Ages, Put, Shelf, Take},
+};
+use crate::{
+    config::Address,
+    net::Scratch,
+    session::Settings,
+    telemetry::{Counter, ServerMetrics},
+};
+
+/// One server's connections. Shared by all workers; the lock is held for a few instructions and never across a wait.
+#[derive(Debug)]
+pub struct Pool {
+    address: Address,
+    metrics: Arc<ServerMetrics>,
+    shelf: Mutex<Shelf<Box<ServerConnection>, oneshot::Sender<Grant>>>,
+}
+
+/// What a waiter gets.
+#[derive(Debug)]
+enum Grant {
+    Connection(Lease),
+    Permit(Permit),
+}
+
+/// What a session looks for in a connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish<'a> {
+    pub identity: &'a Arc<Identity>,
+    pub settings: &'a Arc<Settings>,
+    pub statement: Option<&'a Arc<PreparedText>>,
+    pub worker: usize,
+}
+
+/// Why no connection was had.
+#[derive(Debug, thiserror::Error)]
+pub enum LeaseError {
+    #[error("every connection to the server was in use until the deadline")]
+    Exhausted,
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+}
+
+impl Wish<'_> {
+    /// How well a connection suits; None: it cannot be used.
+    fn score(&self, connection: &ServerConnection) -> Option<u32> {
+        if !connection.identity.fits(self.identity) || !connection.settings.can_become(self.settings) {
+            return None;
+        }
+        let worker = connection.worker == self.worker;
+        let settings = Arc::ptr_eq(&connection.settings, self.settings) || connection.settings == *self.settings;
+        let statement = self.statement.is_none_or(|text| connection.statements.has(text));
+        Some(u32::from(worker) + 2 * u32::from(settings) + 4 * u32::from(statement))
+    }
+
+    const BEST: u32 = 7;
+}
+
+impl Pool {
+    pub fn new(address: Address, metrics: Arc<ServerMetrics>, limit: u32, ages: Ages) -> Self {
+        Self { address, metrics, shelf: Mutex::new(Shelf::new(limit, ages)) }
+    }
+
+    fn shelf(&self) -> MutexGuard<'_, Shelf<Box<ServerConnection>, oneshot::Sender<Grant>>> {
+        // The bookkeeping does not panic half-way; a poisoned lock says nothing of its content.
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Idle and used connections.
+    pub fn counts(&self) -> (u32, u32) {
+        let shelf = self.shelf();
+        (shelf.idle_count(), shelf.used_count())
+    }
+
+    pub fn set_limits(&self, limit: u32, ages: Ages) {
+        self.shelf().set_limits(limit, ages);
+    }
+
+    /// Closes idle connections now and the others when they come back.
+    pub fn close(&self) {
+        let idle = self.shelf().close();
+        drop(idle);
+    }
+
+    pub fn reopen(&self) {
+        self.shelf().reopen();
+    }
+
+    /// Closes what was idle too long.
+    pub fn expire(&self, now: Instant) {
+        let expired = self.shelf().expire(now);
+        drop(expired);
+    }
+
+    /// Leases a connection: an idle one, a new one, or the next that comes back before `deadline`.
+    pub async fn lease(
+        self: &Arc<Self>,
+        wish: Wish<'_>,
+        links: &Links,
+        scratch: &Scratch,
+        deadline: Instant,
+        waits: &Counter,
+    ) -> Result<Lease, LeaseError> {
+        loop {
+            let taken = self.shelf().take(Wish::BEST, |connection| wish.score(connection));
+            match taken {
+                Take::Use(mut connection) => {
+                    let quiet = connection.packets.is_quiet();
+                    let lease = Lease::new(self, connection);
+                    if quiet {
+                        return Ok(lease);
+                    }
+                    lease.discard();
+                }
+                Take::Open(closed) => {
+                    drop(closed);
+                    return self.open(Permit(Some(self.clone())), wish, links, scratch).await;
+                }
+                Take::Wait => {
+                    waits.inc();
+                    match self.wait(deadline).await? {
+                        Grant::Permit(permit) => return self.open(permit, wish, links, scratch).await,
+                        Grant::Connection(lease) if wish.score(lease.connection()).is_some() => return Ok(lease),
+                        Grant::Connection(lease) => {
+                            let permit = lease.into_permit();
+                            return self.open(permit, wish, links, scratch).await;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    async fn wait(&self, deadline: Instant) -> Result<Grant, LeaseError> {
+        let (sender, receiver) = oneshot::channel();
+        self.shelf().wait(sender);
+        match tokio::time::timeout_at(deadline.into(), receiver).await {
+            Ok(Ok(grant)) => Ok(grant),
+            _ => Err(LeaseError::Exhausted),
+        }
+    }
+
+    async fn open(
+        self: &Arc<Self>,
+        mut permit: Permit,
+        wish: Wish<'_>,
+        links: &Links,
+        scratch: &Scratch,
+    ) -> Result<Lease, LeaseError> {
+        let opened = ServerConnection::open(&self.address, wish.identity.clone(), links, scratch, Instant::now()).await;
+        let connection = opened.inspect_err(|_| self.metrics.connect_failures.inc())?;
+        self.metrics.connects.inc();
+        permit.0 = None;
+        Ok(Lease::new(self, Box::new(connection)))
+    }
+
+    fn put(self: &Arc<Self>, connection: Box<ServerConnection>) {
+        let opened = connection.opened;
+        let mut put = self.shelf().put(connection, opened, Instant::now());
+        loop {
+            match put {
+                Put::Shelved => return,
+                Put::Close(connection) => {
+                    drop(connection);
+                    return self.forget();
+                }
+                // A waiter that gave up in the meantime sends the lease back in the error; its drop would come here
+                // again with the next waiter, so the connection is taken out and offered once more.
+                Put::Give(waiter, connection) => match waiter.send(Grant::Connection(Lease::new(self, connection))) {
+                    Ok(()) => return,
+                    Err(Grant::Connection(lease)) => {
+                        let Some(connection) = lease.into_connection() else { return };
+                        put = self.shelf().put(connection, opened, Instant::now());
+                    }
+                    Err(Grant::Permit(_)) => return,
+                },
+            }
+        }
+    }
+
+    fn forget(self: &Arc<Self>) {
+        let mut waiter = self.shelf().forget();
+        while let Some(next) = waiter {
+            match next.send(Grant::Permit(Permit(Some(self.clone())))) {
+                Ok(()) => return,
+                Err(Grant::Permit(mut permit)) => {
+                    permit.0 = None;
+                    waiter = self.shelf().forget();
+                }
+                Err(Grant::Connection(_)) => return,
+            }
+        }
+    }
+}
+
+/// The right to open one connection, which is counted as open. Dropping it gives the right to someone else.
+#[derive(Debug)]
+struct Permit(Option<Arc<Pool>>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(pool) = self.0.take() {
+            pool.forget();
+        }
+    }
+}
+
+/// A session's use of one connection. Dropping it gives the connection back if it is proven clean, and closes it
+/// otherwise.
+#[derive(Debug)]
+pub struct Lease {
+    /// None only while it is being dropped.
+    connection: Option<Box<ServerConnection>>,
+    pool: Arc<Pool>,
+}
+
+impl Lease {
+    fn new(pool: &Arc<Pool>, connection: Box<ServerConnection>) -> Self {
+        Self { connection: Some(connection), pool: pool.clone() }
+    }
+
+    pub fn connection(&self) -> &ServerConnection {
+        self.connection.as_deref().expect("a lease has its connection until it is dropped")
+    }
+
+    pub fn connection_mut(&mut self) -> &mut ServerConnection {
+        self.connection.as_deref_mut().expect("a lease has its connection until it is dropped")
+    }
+
+    /// Closes the connection whatever its state.
+    pub fn discard(mut self) {
+        self.connection_mut().mark_dirty();
+    }
+
+    fn into_connection(mut self) -> Option<Box<ServerConnection>> {
+        self.connection.take()
+    }
+
+    fn into_permit(self) -> Permit {
+        let pool = self.pool.clone();
+        drop(self.into_connection());
+        Permit(Some(pool))
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        match self.connection.take() {
+            Some(connection) if connection.is_clean() => self.pool.put(connection),
+            Some(connection) => {
+                drop(connection);
+                self.pool.forget();
+            }
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The bookkeeping of one server's pool: who is idle, how many are open, who waits. Pure: `now` is an argument, and what
+//! is to be done is the result.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+/// How long connections are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ages {
+    pub idle: Duration,
+    pub total: Duration,
+}
+
+/// Idle connections `C`, and waiters `W` in order of arrival.
+#[derive(Debug)]
+pub struct Shelf<C, W> {
+    /// The longest idle first.
+    idle: Vec<Idle<C>>,
+    /// Connections that exist or are being opened, idle ones included.
+    open: u32,
+    limit: u32,
+    waiters: VecDeque<W>,
+    closing: bool,
+    ages: Ages,
+}
+
+#[derive(Debug)]
+struct Idle<C> {
+    connection: C,
+    opened: Instant,
+    since: Instant,
+}
+
+/// What to do for someone who wants a connection.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Take<C> {
+    Use(C),
+    /// Open a new one; it is counted already. The connection in it must be closed to make room.
+    Open(Option<C>),
+    /// Nothing is free: wait.
+    Wait,
+}
+
+/// What to do with a connection that comes back.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Put<C, W> {
+    Shelved,
+    Close(C),
+    Give(W, C),
+}
+
+/// How many idle connections are looked at, the most recently used first.
+const LOOK_AT: usize = 16;
+
+impl<C, W> Shelf<C, W> {
+    pub fn new(limit: u32, ages: Ages) -> Self {
+        Self { idle: Vec::new(), open: 0, limit, waiters: VecDeque::new(), closing: false, ages }
+    }
+
+    pub fn idle_count(&self) -> u32 {
+        self.idle.len() as u32
+    }
+
+    pub fn used_count(&self) -> u32 {
+        self.open - self.idle_count()
+    }
+
+    pub fn set_limits(&mut self, limit: u32, ages: Ages) {
+        self.limit = limit;
+        self.ages = ages;
+    }
+
+    /// From now on connections close when they come back. Returns the idle ones, to be closed.
+    pub fn close(&mut self) -> Vec<C> {
+        self.closing = true;
+        self.open -= self.idle.len() as u32;
+        self.idle.drain(..).map(|idle| idle.connection).collect()
+    }
+
+    /// Takes back [`Self::close`].
+    pub fn reopen(&mut self) {
+        self.closing = false;
+    }
+
+    /// Takes the idle connection with the highest score; `score` is None for one that cannot be used, and
+    /// `best` ends the search. Of equals the most recently used.
+    pub fn take(&mut self, best: u32, score: impl Fn(&C) -> Option<u32>) -> Take<C> {
+        let mut found: Option<(usize, u32)> = None;
+        for (place, idle) in self.idle.iter().enumerate().rev().take(LOOK_AT) {
+            let Some(score) = score(&idle.connection) else { continue };
+            if found.is_none_or(|(_, highest)| score > highest) {
+                found = Some((place, score));
+            }
+            if score >= best {
+                break;
+            }
+        }
+        if let Some((place, _)) = found {
+            return Take::Use(self.idle.remove(place).connection);
+        }
+        if self.open < self.limit {
+            self.open += 1;
+            return Take::Open(None);
+        }
+        if self.idle.is_empty() {
+            return Take::Wait;
+        }
+        Take::Open(Some(self.idle.remove(0).connection))
+    }
+
+    pub fn wait(&mut self, waiter: W) {
+        self.waiters.push_back(waiter);
+    }
+
+    /// A connection that is fit for the next user comes back. The first waiter gets it, whoever that is: it closes what it
+    /// cannot use and opens its own.
+    pub fn put(&mut self, connection: C, opened: Instant, now: Instant) -> Put<C, W> {
+        if self.closing || self.open > self.limit || now.saturating_duration_since(opened) >= self.ages.total {
+            return Put::Close(connection);
+        }
+        match self.waiters.pop_front() {
+            Some(waiter) => Put::Give(waiter, connection),
+            None => {
+                self.idle.push(Idle { connection, opened, since: now });
+                Put::Shelved
+            }
+        }
+    }
+
+    /// A connection is gone, or was never opened. Returns the waiter who may open one instead; it is counted already.
+    pub fn forget(&mut self) -> Option<W> {
+        self.open -= 1;
+        if self.open >= self.limit {
+            return None;
+        }
+        let waiter = self.waiters.pop_front()?;
+        self.open += 1;
+        Some(waiter)
+    }
+
+    /// Takes out the connections that were idle too long or are too old, to be closed.
+    pub fn expire(&mut self, now: Instant) -> Vec<C> {
+        let ages = self.ages;
+        let expired = |idle: &mut Idle<C>| {
+            now.saturating_duration_since(idle.since) >= ages.idle
+                || now.saturating_duration_since(idle.opened) >= ages.total
+        };
+        let gone: Vec<C> = self.idle.extract_if(.., expired).map(|idle| idle.connection).collect();
+        self.open -= gone.len() as u32;
+        gone
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AGES: Ages = Ages { idle: Duration::from_secs(60), total: Duration::from_secs(3600) };
+
+    fn any(_: &u32) -> Option<u32> {
+        Some(0)
+    }
+
+    #[test]
+    fn opens_up_to_the_limit_then_waits_in_order() {
+        let now = Instant::now();
+        let mut shelf: Shelf<u32, &str> = Shelf::new(2, AGES);
+        assert_eq!(shelf.take(0, any), Take::Open(None));
+        assert_eq!(shelf.take(0, any), Take::Open(None));
+        assert_eq!(shelf.take(0, any), Take::Wait);
+        shelf.wait("first");
+        shelf.wait("second");
+        assert_eq!(shelf.put(1, now, now), Put::Give("first", 1));
+        assert_eq!(shelf.forget(), Some("second"));
+        assert_eq!(shelf.forget(), None);
+        assert_eq!(shelf.used_count(), 1);
+    }
+
+    #[test]
+    fn prefers_the_best_then_the_latest() {
+        let now = Instant::now();
+        let mut shelf: Shelf<u32, ()> = Shelf::new(9, AGES);
+        for connection in [10, 20, 30] {
+            assert_eq!(shelf.take(0, |_| None), Take::Open(None));
+            assert_eq!(shelf.put(connection, now, now), Put::Shelved);
+        }
+        assert_eq!(shelf.take(1, |&connection| Some(u32::from(connection == 20))), Take::Use(20));
+        assert_eq!(shelf.take(0, any), Take::Use(30));
+        assert_eq!(shelf.take(0, |_| None), Take::Open(None));
+    }
+
+    #[test]
+    fn makes_room_by_closing_one_that_nobody_can_use() {
+        let now = Instant::now();
+        let mut shelf: Shelf<u32, ()> = Shelf::new(1, AGES);
+        assert_eq!(shelf.take(0, any), Take::Open(None));
+        assert_eq!(shelf.put(1, now, now), Put::Shelved);
+        assert_eq!(shelf.take(0, |_| None), Take::Open(Some(1)));
+        assert_eq!(shelf.take(0, any), Take::Wait);
+    }
+
+    #[test]
+    fn old_and_idle_ones_leave() {
+        let start = Instant::now();
+        let later = |seconds| start + Duration::from_secs(seconds);
+        let mut shelf: Shelf<u32, ()> = Shelf::new(9, AGES);
+        for (connection, opened, since) in [(1, 0, 0), (2, 0, 30), (3, 50, 50)] {
+            assert_eq!(shelf.take(0, |_| None), Take::Open(None));
+            assert_eq!(shelf.put(connection, later(opened), later(since)), Put::Shelved);
+        }
+        assert_eq!(shelf.expire(later(60)), vec![1]);
+        assert_eq!(shelf.expire(later(95)), vec![2]);
+        assert_eq!(shelf.take(0, any), Take::Use(3));
+        assert_eq!(shelf.put(3, later(50), later(3650)), Put::Close(3));
+    }
+
+    #[test]
+    fn a_closed_shelf_keeps_nothing() {
+        let now = Instant::now();
+        let mut shelf: Shelf<u32, ()> = Shelf::new(9, AGES);
+        assert_eq!(shelf.take(0, any), Take::Open(None));
+        assert_eq!(shelf.take(0, any), Take::Open(None));
+        assert_eq!(shelf.put(1, now, now), Put::Shelved);
+        assert_eq!(shelf.close(), vec![1]);
+        assert_eq!(shelf.put(2, now, now), Put::Close(2));
+        assert_eq!(shelf.forget(), None);
+        assert_eq!(shelf.used_count(), 0);
+    }
+}

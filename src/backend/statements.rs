@@ -1,0 +1,143 @@
+//! The prepared statements of one server connection: text to the server's id, the least used forgotten first.
+
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
+
+use crate::session::Settings;
+
+/// How many statements a server connection keeps prepared. Servers allow 16 382 over all connections by default
+/// (`max_prepared_stmt_count`), and a pool has 100 connections by default.
+const MOST: usize = 128;
+
+/// A statement's text with what it was prepared under. Shared by everyone who prepares the same.
+#[derive(Debug)]
+pub struct PreparedText {
+    hash: u64,
+    pub sql: Box<[u8]>,
+    /// The settings when it was prepared; names in the text were resolved in this schema.
+    pub settings: Arc<Settings>,
+    shared: Sharing,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    Everyone,
+    Nobody,
+}
+
+impl PreparedText {
+    pub fn new(sql: &[u8], settings: Arc<Settings>) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (sql, settings.schema()).hash(&mut hasher);
+        Self { hash: hasher.finish(), sql: sql.into(), settings, shared: Sharing::Everyone }
+    }
+
+    /// The same text, prepared for one statement of one session alone.
+    pub fn own(&self) -> Self {
+        Self { hash: self.hash, sql: self.sql.clone(), settings: self.settings.clone(), shared: Sharing::Nobody }
+    }
+}
+
+impl PartialEq for PreparedText {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+            || self.shared == Sharing::Everyone
+                && other.shared == Sharing::Everyone
+                && self.hash == other.hash
+                && self.sql == other.sql
+                && self.settings == other.settings
+    }
+}
+
+impl Eq for PreparedText {}
+
+impl Hash for PreparedText {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+/// What one connection has prepared.
+#[derive(Debug, Default)]
+pub struct Statements {
+    known: HashMap<Arc<PreparedText>, Entry>,
+    clock: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    id: u32,
+    used: u64,
+}
+
+impl Statements {
+    /// The server's id of a statement, which counts as a use.
+    pub fn id(&mut self, text: &Arc<PreparedText>) -> Option<u32> {
+        self.clock += 1;
+        let entry = self.known.get_mut(text)?;
+        entry.used = self.clock;
+        Some(entry.id)
+    }
+
+    pub fn has(&self, text: &Arc<PreparedText>) -> bool {
+        self.known.contains_key(text)
+    }
+
+    /// Remembers a statement. Returns the id of one to close instead: the same text's older one, or the least used.
+    #[must_use = "the statement must be closed on the server"]
+    pub fn insert(&mut self, text: Arc<PreparedText>, id: u32) -> Option<u32> {
+        self.clock += 1;
+        let entry = Entry { id, used: self.clock };
+        if let Some(old) = self.known.insert(text, entry) {
+            return Some(old.id);
+        }
+        if self.known.len() <= MOST {
+            return None;
+        }
+        let least = self.known.iter().min_by_key(|(_, entry)| entry.used).map(|(text, _)| text.clone())?;
+        self.known.remove(&least).map(|entry| entry.id)
+    }
+
+    /// Forgets one statement. Returns its id, to be closed on the server.
+    pub fn remove(&mut self, text: &Arc<PreparedText>) -> Option<u32> {
+        self.known.remove(text).map(|entry| entry.id)
+    }
+
+    /// `COM_RESET_CONNECTION` forgets all.
+    pub fn clear(&mut self) {
+        self.known.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(sql: &str, schema: &str) -> Arc<PreparedText> {
+        let settings = Arc::new(Settings::with_schema(Some(schema.as_bytes())));
+        Arc::new(PreparedText::new(sql.as_bytes(), settings))
+    }
+
+    #[test]
+    fn the_same_text_in_another_schema_is_another_statement() {
+        let mut statements = Statements::default();
+        assert_eq!(statements.insert(text("SELECT ?", "app"), 1), None);
+        assert_eq!(statements.id(&text("SELECT ?", "app")), Some(1));
+        assert_eq!(statements.id(&text("SELECT ?", "app2")), None);
+        assert_eq!(statements.insert(text("SELECT ?", "app"), 2), Some(1), "the older one is to be closed");
+    }
+
+    #[test]
+    fn the_least_used_is_forgotten() {
+        let mut statements = Statements::default();
+        for id in 0..MOST as u32 {
+            assert_eq!(statements.insert(text(&format!("SELECT {id}"), ""), id), None);
+        }
+        assert_eq!(statements.id(&text("SELECT 0", "")), Some(0));
+        assert_eq!(statements.insert(text("SELECT x", ""), 999), Some(1));
+        assert!(statements.has(&text("SELECT 0", "")));
+    }
+}

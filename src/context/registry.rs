@@ -1,0 +1,210 @@
+//! The sessions that are there, so that operators can see them and clients can kill them.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU8, AtomicU32, Ordering::Relaxed},
+    },
+    time::Instant,
+};
+
+use tokio::sync::Notify;
+
+use super::SessionView;
+use crate::{
+    config::ServerId,
+    telemetry::{Pin, Reason},
+};
+
+/// Every session by its id.
+#[derive(Debug, Default)]
+pub struct Registry {
+    sessions: Mutex<BTreeMap<u32, Arc<SessionHandle>>>,
+    last: AtomicU32,
+}
+
+/// A session as others see it.
+#[derive(Debug)]
+pub struct SessionHandle {
+    pub id: u32,
+    pub client: String,
+    live: Mutex<Live>,
+    kill: AtomicU8,
+    killed: Notify,
+}
+
+#[derive(Debug, Clone)]
+struct Live {
+    user: String,
+    schema: Option<String>,
+    phase: &'static str,
+    since: Instant,
+    server: Option<ServerId>,
+    pin: Option<Pin>,
+    reason: Option<Reason>,
+    statements: u64,
+}
+
+/// What a session was asked to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kill {
+    /// The statement it runs.
+    Query,
+    /// Itself.
+    Session,
+    /// Itself once it holds no transaction: Weir is shutting down.
+    Drain,
+}
+
+impl Registry {
+    /// Enters a session under the next free id.
+    pub fn enter(self: &Arc<Self>, client: String) -> Entry {
+        let mut sessions = self.sessions();
+        let id = loop {
+            let id = self.last.fetch_add(1, Relaxed).wrapping_add(1);
+            if id != 0 && !sessions.contains_key(&id) {
+                break id;
+            }
+        };
+        let live = Live {
+            user: String::new(),
+            schema: None,
+            phase: "login",
+            since: Instant::now(),
+            server: None,
+            pin: None,
+            reason: None,
+            statements: 0,
+        };
+        let handle =
+            SessionHandle { id, client, live: Mutex::new(live), kill: AtomicU8::new(0), killed: Notify::new() };
+        let handle = Arc::new(handle);
+        sessions.insert(id, handle.clone());
+        Entry { registry: self.clone(), handle }
+    }
+
+    pub fn find(&self, id: u32) -> Option<Arc<SessionHandle>> {
+        self.sessions().get(&id).cloned()
+    }
+
+    pub fn all(&self) -> Vec<Arc<SessionHandle>> {
+        self.sessions().values().cloned().collect()
+    }
+
+    pub fn count(&self) -> usize {
+        self.sessions().len()
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, BTreeMap<u32, Arc<SessionHandle>>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A session's place in the registry, which it leaves when this is dropped.
+#[derive(Debug)]
+pub struct Entry {
+    registry: Arc<Registry>,
+    pub handle: Arc<SessionHandle>,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.registry.sessions().remove(&self.handle.id);
+    }
+}
+
+impl SessionHandle {
+    fn live(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The client is who it says, and waits with its first statement.
+    pub fn logged_in(&self, user: &str, schema: Option<&[u8]>, now: Instant) {
+        let mut live = self.live();
+        live.user = user.to_owned();
+        live.schema = schema.map(|name| String::from_utf8_lossy(name).into_owned());
+        live.phase = "idle";
+        live.since = now;
+    }
+
+    pub fn statement_begins(&self, reason: Reason, now: Instant) {
+        let mut live = self.live();
+        live.phase = "running";
+        live.since = now;
+        live.reason = Some(reason);
+        live.statements += 1;
+    }
+
+    /// The statement is over; `held` is what the session keeps.
+    pub fn statement_ends(&self, schema: Option<&[u8]>, held: Option<(&ServerId, Pin)>, now: Instant) {
+        let mut live = self.live();
+        live.phase = "idle";
+        live.since = now;
+        live.server = held.map(|(server, _)| server.clone());
+        live.pin = held.map(|(_, pin)| pin);
+        if live.schema.as_deref().map(str::as_bytes) != schema {
+            live.schema = schema.map(|name| String::from_utf8_lossy(name).into_owned());
+        }
+    }
+
+    pub fn user(&self) -> String {
+        self.live().user.clone()
+    }
+
+    pub fn view(&self, now: Instant) -> SessionView {
+        let live = self.live().clone();
+        SessionView {
+            id: self.id,
+            user: live.user,
+            client: self.client.clone(),
+            schema: live.schema,
+            phase: live.phase,
+            since: now.saturating_duration_since(live.since),
+            server: live.server.map(|id| id.to_string()),
+            pin: live.pin.map(Pin::label),
+            decision: live.reason.map_or_else(String::new, |reason| reason.label().to_owned()),
+            statements: live.statements,
+        }
+    }
+
+    /// Asks the session to stop something. A stronger request is not weakened by a later one.
+    pub fn kill(&self, what: Kill) {
+        let code = match what {
+            Kill::Query => 1,
+            Kill::Drain => 2,
+            Kill::Session => 3,
+        };
+        self.kill.fetch_max(code, Relaxed);
+        self.killed.notify_one();
+    }
+
+    /// What was asked. A request to kill the statement is answered once.
+    pub fn asked(&self) -> Option<Kill> {
+        match self.kill.load(Relaxed) {
+            0 => None,
+            1 => {
+                // Fails if a stronger request has come in between, which the next call reports.
+                let _ = self.kill.compare_exchange(1, 0, Relaxed, Relaxed);
+                Some(Kill::Query)
+            }
+            2 => Some(Kill::Drain),
+            _ => Some(Kill::Session),
+        }
+    }
+
+    /// Makes a running statement look whether its server is still alive.
+    pub fn wake(&self) {
+        self.killed.notify_one();
+    }
+
+    /// The server whose connection it holds.
+    pub fn holds(&self) -> Option<ServerId> {
+        self.live().server.clone()
+    }
+
+    /// Waits until something was asked. Cancel-safe: a request that comes while nobody waits is kept.
+    pub async fn killed(&self) {
+        self.killed.notified().await;
+    }
+}

@@ -1,0 +1,234 @@
+//! What each command leads to: an answer of Weir's own, or a statement that runs on a server.
+
+use std::sync::Arc;
+
+use tokio::time::timeout;
+
+use super::{
+    login,
+    run::{Body, Request},
+    session::{End, Session},
+};
+use crate::{
+    backend::{Identity, PreparedText},
+    context::Kill,
+    protocol::{
+        Capabilities, Command, Execute, ServerError, Shape,
+        auth::{Attempt, Challenge, ClientAuth, Plugin},
+        login::ChangeUser,
+    },
+    session::SessionState,
+    sql::{self, Effects, Kind, Mode, Statement},
+    telemetry::{Pin, Reason},
+};
+
+/// A command that is no SQL text but must be sent where a read goes.
+const READ: Statement<'static> = Statement { kind: Kind::Read, effects: Effects::NONE, hint: None };
+/// A command that changes the session.
+const USE: Statement<'static> = Statement { kind: Kind::Use, effects: Effects::NONE, hint: None };
+/// A command that goes to the writer, or to the connection that is held.
+const OTHER: Statement<'static> = Statement { kind: Kind::Unknown, effects: Effects::NONE, hint: None };
+
+impl Session {
+    /// Answers one command; `payload` is its bytes.
+    pub async fn dispatch(&mut self, command: Command<'_>, payload: &[u8]) -> Result<(), End> {
+        match command {
+            Command::Quit => Err(End::Client),
+            Command::Query(sql) => self.query(sql, payload).await,
+            Command::Execute(execute) => self.execute(execute).await,
+            Command::Prepare(sql) => self.prepare(sql, payload).await,
+            Command::LongData { statement, parameter, data } => {
+                let limit = self.config().limits.max_packet;
+                self.statements.add_long_data(statement, parameter, data, limit);
+                Ok(())
+            }
+            Command::Close { statement } => {
+                self.close(statement);
+                Ok(())
+            }
+            Command::ResetStatement { statement } => self.reset_statement(statement).await,
+            Command::Fetch { statement } => self.fetch(statement, payload).await,
+            Command::InitDb(_) => self.run(Request::plain(payload, Shape::Simple, USE)).await,
+            Command::FieldList { .. } => self.run(Request::plain(payload, Shape::Rows, READ)).await,
+            Command::Statistics => self.run(Request::plain(payload, Shape::Text, OTHER)).await,
+            Command::SetOption(option) => self.set_option(option, payload).await,
+            Command::Ping => self.local_ok().await,
+            Command::ResetConnection => {
+                self.reset();
+                self.local_ok().await
+            }
+            Command::ChangeUser(body) => self.change_user(body).await,
+            Command::ProcessKill(id) => self.kill(id, Kill::Session).await,
+            Command::Unsupported(_) => self.send_error(&ServerError::unknown_command()).await,
+        }
+    }
+
+    fn mode(&self) -> Mode {
+        self.state.mode(self.worker.context.cluster.load().mode)
+    }
+
+    async fn local_ok(&mut self) -> Result<(), End> {
+        self.worker.shard().reason(Reason::Local).inc();
+        self.send_ok().await
+    }
+
+    async fn query(&mut self, sql: &[u8], payload: &[u8]) -> Result<(), End> {
+        let statement = sql::classify(sql, self.mode());
+        if statement.kind == Kind::Kill
+            && let Some((id, what)) = super::kill::parse(sql)
+        {
+            return self.kill(id, what).await;
+        }
+        self.run(Request { sql, ..Request::plain(payload, Shape::Results, statement) }).await
+    }
+
+    async fn prepare(&mut self, sql: &[u8], payload: &[u8]) -> Result<(), End> {
+        let limit = self.config().limits.max_prepared;
+        if self.statements.len() >= limit as usize {
+            return self.send_error(&ServerError::too_many_statements(limit.into())).await;
+        }
+        let statement = sql::classify(sql, self.mode());
+        let text = Arc::new(PreparedText::new(sql, self.state.settings().clone()));
+        let body = Body::Prepare { payload, text };
+        self.run(Request { sql, body, shape: Shape::Prepare, statement }).await
+    }
+
+    async fn execute(&mut self, execute: Execute<'_>) -> Result<(), End> {
+        let Some(statement) = self.statements.find(execute.statement) else {
+            let error = ServerError::unknown_statement(execute.statement, "mysqld_stmt_execute");
+            return self.send_error(&error).await;
+        };
+        if statement.has_overflowed() {
+            statement.forget_long_data();
+            let text = "Parameter of prepared statement which is set through mysql_send_long_data() is longer than \
+                        'max_allowed_packet' bytes";
+            return self.send_error(&ServerError::other(text)).await;
+        }
+        if execute.flags != 0 {
+            // The server closes a statement's cursor when the statement runs again, so nobody else may use this one.
+            statement.text = Arc::new(statement.text.own());
+        }
+        let text = statement.text.clone();
+        let facts = sql::classify(&text.sql, self.mode());
+        let body = Body::Execute { execute, text: text.clone() };
+        self.run(Request { sql: &text.sql, body, shape: Shape::Results, statement: facts }).await
+    }
+
+    async fn fetch(&mut self, id: u32, payload: &[u8]) -> Result<(), End> {
+        let Some(statement) = self.statements.find(id) else {
+            return self.send_error(&ServerError::unknown_statement(id, "mysqld_stmt_fetch")).await;
+        };
+        if !statement.cursor {
+            return self.send_error(&ServerError::no_open_cursor(id)).await;
+        }
+        let text = statement.text.clone();
+        let body = Body::Statement { payload, text, id };
+        self.run(Request { sql: b"", body, shape: Shape::Rows, statement: OTHER }).await
+    }
+
+    async fn reset_statement(&mut self, id: u32) -> Result<(), End> {
+        let Some(statement) = self.statements.find(id) else {
+            return self.send_error(&ServerError::unknown_statement(id, "mysqld_stmt_reset")).await;
+        };
+        let had_cursor = statement.cursor;
+        statement.reset();
+        if had_cursor {
+            self.drop_cursor(id);
+        }
+        self.local_ok().await
+    }
+
+    fn close(&mut self, id: u32) {
+        if self.statements.find(id).is_some_and(|statement| statement.cursor) {
+            self.drop_cursor(id);
+        }
+        self.statements.remove(id);
+    }
+
+    /// A cursor ends with its statement: the server's copy is closed, and opened again when it is needed.
+    fn drop_cursor(&mut self, id: u32) {
+        let Some(statement) = self.statements.find(id) else { return };
+        statement.cursor = false;
+        let text = statement.text.clone();
+        if let Some(held) = &mut self.held {
+            held.lease.connection_mut().close_statement(&text);
+        }
+        if !self.statements.any_cursor() {
+            self.state.remove_pin(Pin::Cursor);
+        }
+    }
+
+    async fn set_option(&mut self, option: u16, payload: &[u8]) -> Result<(), End> {
+        let multi = match option {
+            0 => self.capabilities.with(Capabilities::MULTI_STATEMENTS),
+            1 => self.capabilities.without(Capabilities::MULTI_STATEMENTS),
+            _ => return self.send_error(&ServerError::unknown_command()).await,
+        };
+        self.capabilities = multi;
+        let capabilities = multi.fingerprint().with(Capabilities::PROTOCOL_41);
+        let identity = Arc::new(Identity { capabilities, ..Identity::clone(&self.identity) });
+        self.identity = identity.clone();
+        if let Some(held) = &mut self.held {
+            // The connection changes with the session, and goes back to the pool as what it is then.
+            held.lease.connection_mut().identity = identity;
+            return self.run(Request::plain(payload, Shape::Simple, OTHER)).await;
+        }
+        if self.capabilities.has(Capabilities::DEPRECATE_EOF) {
+            return self.local_ok().await;
+        }
+        let [low, high] = self.state.status().0.to_le_bytes();
+        self.client.write_payload(&[0xFE, 0, 0, low, high]).await.map_err(|_| End::Client)
+    }
+
+    /// Forgets the session's state, as `COM_RESET_CONNECTION` does.
+    fn reset(&mut self) {
+        self.leave();
+        self.state.reset();
+        self.statements.clear();
+    }
+
+    async fn change_user(&mut self, body: &[u8]) -> Result<(), End> {
+        let Ok(change) = ChangeUser::parse(body, self.capabilities) else {
+            return Err(End::Error(ServerError::malformed_packet()));
+        };
+        self.leave();
+        let password = self.authenticate(&change).await?;
+        let user = String::from_utf8_lossy(&change.user).into_owned();
+        let collation = change.collation.map_or(self.identity.collation, |collation| collation as u8);
+        let identity = Identity { user: user.into(), password, collation, ..Identity::clone(&self.identity) };
+        let required = self.state.required().cloned();
+        self.identity = Arc::new(identity);
+        self.state = SessionState::new(None);
+        self.state.require(required);
+        self.statements.clear();
+        self.entry.handle.logged_in(&self.identity.user, change.schema.as_deref(), std::time::Instant::now());
+        if let Some(schema) = change.schema {
+            self.enter_schema(&schema).await?;
+        }
+        self.send_ok().await
+    }
+
+    /// Authenticates for `COM_CHANGE_USER`. A refusal ends the session, as it does with a server.
+    async fn authenticate(&mut self, change: &ChangeUser) -> Result<crate::config::Secret, End> {
+        let challenge = Challenge {
+            nonce: login::nonce(),
+            announced: None,
+            preferred: Plugin::CachingSha2,
+            capabilities: self.capabilities,
+            channel: login::channel(self.client.stream()),
+            rsa: Some(self.worker.context.rsa.clone()),
+        };
+        // The client has no fresh nonce, so whatever it sent proves nothing: it is asked again.
+        let plugin = change.plugin.as_deref().filter(|name| Plugin::named(name).is_some());
+        let attempt = Attempt {
+            user: &change.user,
+            host: self.host.as_bytes(),
+            plugin: plugin.or(Some(Plugin::CachingSha2.name())),
+            response: b"",
+        };
+        let begun = ClientAuth::begin(challenge, attempt, self.worker.context.account(&change.user));
+        let limit = self.config().timeouts.handshake;
+        let conversation = login::converse(&mut self.client, &self.worker.scratch, begun);
+        timeout(limit, conversation).await.unwrap_or_else(|_| Err(End::Error(ServerError::read_timeout())))
+    }
+}

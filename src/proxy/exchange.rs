@@ -1,0 +1,230 @@
+//! One command and its reply over one server connection: alignment, a wait for freshness, the command, the relay.
+
+use std::time::Duration;
+
+use super::{
+    observe::ReplyObserver,
+    relay::{Relay, RelayError},
+    run::{Body, Request, with_statement_id},
+    session::{Held, Session},
+};
+use crate::{
+    backend::{Alignment, ConnectError, PreparedText, ServerConnection},
+    context::Kill,
+    net::Scratch,
+    protocol::{
+        Capabilities, Prepared, ResponseTracker, ServerError, Status, code, gtid::Position, put_packets,
+    },
+    telemetry::Pin,
+};
+
+/// What a complete reply said.
+#[derive(Debug, Default)]
+pub struct Exchanged {
+    /// The error that ended it.
+    pub error: Option<u16>,
+    pub status: Status,
+    /// The client's id and the server's answer to `COM_STMT_PREPARE`.
+    pub prepared: Option<(u32, Prepared)>,
+    /// Bytes that the client was sent.
+    pub sent: u64,
+}
+
+/// Why there is no complete reply. The connection is of no use after any of these.
+#[derive(Debug)]
+pub enum Failure {
+    Client,
+    /// The session was killed.
+    Killed,
+    /// The replica did not have the session's own writes in time. Nothing reached the client.
+    Stale,
+    /// The server refused the alignment. Nothing reached the client.
+    Refused(ServerError),
+    /// The client's command is wrong. Nothing reached the client.
+    Request(ServerError),
+    /// The connection broke after the client was sent that many bytes; an error may follow with the sequence number
+    /// `boundary`, unless a packet was cut.
+    Server { cause: String, sent: u64, boundary: Option<u8> },
+}
+
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Refused(error) => Self::Refused(error),
+            other => Self::Server { cause: other.to_string(), sent: 0, boundary: Some(1) },
+        }
+    }
+}
+
+impl Session {
+    /// Sends a request and relays its reply.
+    pub async fn exchange(
+        &mut self,
+        held: &mut Held,
+        request: &Request<'_>,
+        wait: Option<&Position>,
+    ) -> Result<Exchanged, Failure> {
+        let handle = self.entry.handle.clone();
+        let server = held.server.clone();
+        let thread = held.lease.connection().thread;
+        let killer = self.killer(&server, thread);
+        let connection = held.lease.connection_mut();
+        let result = {
+            let conversation = self.converse(connection, request, wait);
+            tokio::pin!(conversation);
+            loop {
+                tokio::select! {
+                    result = &mut conversation => break result,
+                    () = handle.killed() => match handle.asked() {
+                        Some(Kill::Query) => killer.kill(),
+                        Some(Kill::Session) => break Err(Failure::Killed),
+                        // Woken to look: the monitor found the server dead.
+                        _ if server.is_down() => {
+                            let cause = "the server stopped answering".to_owned();
+                            break Err(Failure::Server { cause, sent: 0, boundary: None });
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        };
+        if matches!(result, Err(Failure::Client | Failure::Killed)) {
+            killer.kill();
+        }
+        if result.is_ok()
+            && let Some(position) = wait
+        {
+            server.advance(position);
+        }
+        result
+    }
+
+    async fn converse(
+        &mut self,
+        connection: &mut ServerConnection,
+        request: &Request<'_>,
+        wait: Option<&Position>,
+    ) -> Result<Exchanged, Failure> {
+        connection.mark_dirty();
+        let scratch = self.worker.scratch.clone();
+        if let Some(text) = request.text() {
+            prepare_again(connection, text, &scratch).await?;
+        }
+        let mut front = Alignment::default();
+        front.settings(connection, self.state.settings());
+        let aligned = front.replies;
+        if let Some(position) = wait {
+            self.worker.shard().freshness_waits.inc();
+            front.push(code::QUERY, wait_query(position, self.config().reads.wait_timeout).as_bytes());
+        }
+        let mut bytes = front.bytes;
+        connection.put_closing(&mut bytes);
+        self.put_request(&mut bytes, connection, request)?;
+        connection.packets.write_bytes(&bytes).await.map_err(ConnectError::from)?;
+        for _ in 0..aligned {
+            connection.read_reply(&scratch).await?;
+        }
+        connection.settings = self.state.settings().clone();
+        if wait.is_some() && !waited(connection, &scratch).await? {
+            return Err(Failure::Stale);
+        }
+        self.relay(connection, request, &scratch).await
+    }
+
+    fn put_request(
+        &mut self,
+        out: &mut Vec<u8>,
+        connection: &mut ServerConnection,
+        request: &Request<'_>,
+    ) -> Result<(), Failure> {
+        let malformed = |_| Failure::Request(ServerError::malformed_packet());
+        let unknown = |id| Failure::Request(ServerError::unknown_statement(id, "mysqld_stmt_execute"));
+        match &request.body {
+            Body::Plain(payload) | Body::Prepare { payload, .. } => put_packets(out, &mut 0, payload),
+            Body::Execute { execute, text } => {
+                let id = connection.statements.id(text).ok_or_else(|| unknown(execute.statement))?;
+                let statement = self.statements.find(execute.statement).ok_or_else(|| unknown(execute.statement))?;
+                statement.put_execute(out, id, execute).map_err(malformed)?;
+            }
+            Body::Statement { payload, text, id } => {
+                let id = connection.statements.id(text).ok_or_else(|| unknown(*id))?;
+                put_packets(out, &mut 0, &with_statement_id(payload, id));
+            }
+        }
+        Ok(())
+    }
+
+    async fn relay(
+        &mut self,
+        connection: &mut ServerConnection,
+        request: &Request<'_>,
+        scratch: &Scratch,
+    ) -> Result<Exchanged, Failure> {
+        let deprecate_eof = connection.capabilities.has(Capabilities::DEPRECATE_EOF);
+        let mut tracker = ResponseTracker::new(request.shape, deprecate_eof);
+        let statement_id = match request.body {
+            Body::Prepare { .. } => self.statements.next_id(),
+            _ => 0,
+        };
+        let unfiltered = self.state.pins().has(Pin::SessionTracking);
+        let mut observer = ReplyObserver {
+            state: &mut self.state,
+            statement: &request.statement,
+            capabilities: self.capabilities,
+            unfiltered,
+            statement_id,
+            prepared: None,
+            error: None,
+            status: Status::default(),
+        };
+        let mut relay = Relay::new(&mut self.client, &mut connection.packets, &mut tracker, &mut observer, scratch);
+        let result = relay.run().await;
+        let sent = relay.sent;
+        match result {
+            Ok(()) => {
+                let prepared = observer.prepared.map(|prepared| (statement_id, prepared));
+                Ok(Exchanged { error: observer.error, status: observer.status, prepared, sent })
+            }
+            Err(RelayError::Client) => Err(Failure::Client),
+            Err(error) => Err(Failure::Server { cause: error.to_string(), sent, boundary: tracker.boundary() }),
+        }
+    }
+}
+
+/// Prepares a statement that the connection does not have, under the settings it was first prepared with.
+async fn prepare_again(
+    connection: &mut ServerConnection,
+    text: &std::sync::Arc<PreparedText>,
+    scratch: &Scratch,
+) -> Result<(), Failure> {
+    if connection.statements.has(text) {
+        return Ok(());
+    }
+    let mut front = Alignment::default();
+    front.settings(connection, &text.settings);
+    let aligned = front.replies;
+    front.push(code::STMT_PREPARE, &text.sql);
+    connection.packets.write_bytes(&front.bytes).await.map_err(ConnectError::from)?;
+    for _ in 0..aligned {
+        connection.read_reply(scratch).await?;
+    }
+    connection.settings = text.settings.clone();
+    let prepared = connection.read_prepared(scratch).await?;
+    connection.remember_statement(text.clone(), prepared.statement);
+    Ok(())
+}
+
+/// The query that waits on a replica until it has executed `position`.
+fn wait_query(position: &Position, limit: Duration) -> String {
+    let limit = limit.as_secs_f64();
+    match position {
+        Position::MySql(set) => format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{set}',{limit})"),
+        Position::MariaDb(list) => format!("SELECT MASTER_GTID_WAIT('{list}',{limit})"),
+    }
+}
+
+/// Whether the wait in front of the read succeeded.
+async fn waited(connection: &mut ServerConnection, scratch: &Scratch) -> Result<bool, Failure> {
+    let reply = connection.read_reply(scratch).await?;
+    Ok(reply.rows.first().and_then(|row| row.first()) == Some(&Some(b"0".to_vec())))
+}

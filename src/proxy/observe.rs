@@ -1,0 +1,155 @@
+//! Looks into the packets that end a result: tells the session what happened, and takes out what the client did not ask
+//! to be told.
+
+use super::relay::{Observer, replace_payload};
+use crate::{
+    protocol::{
+        Capabilities, Change, Control, ControlKind, HEADER, Malformed, OkPacket, Prepared, ServerError, Status, bytes,
+        changes,
+    },
+    session::SessionState,
+    sql::Statement,
+};
+
+/// The variables that servers report to a client that has `CLIENT_SESSION_TRACK` and says nothing more
+/// (`session_track_system_variables`). Sorted.
+const TRACKED_BY_DEFAULT: [&[u8]; 5] =
+    [b"autocommit", b"character_set_client", b"character_set_connection", b"character_set_results", b"time_zone"];
+
+/// Watches one reply.
+pub struct ReplyObserver<'a> {
+    pub state: &'a mut SessionState,
+    pub statement: &'a Statement<'a>,
+    /// The client's.
+    pub capabilities: Capabilities,
+    /// The session's connection reports what the client chose itself; it is told all.
+    pub unfiltered: bool,
+    /// The id that a prepared statement gets towards the client.
+    pub statement_id: u32,
+    /// What a `COM_STMT_PREPARE` was answered.
+    pub prepared: Option<Prepared>,
+    /// The error that ended the reply.
+    pub error: Option<u16>,
+    /// The status flags of the last packet that had some.
+    pub status: Status,
+}
+
+impl Observer for ReplyObserver<'_> {
+    fn control(&mut self, control: Control, packet: &mut [u8]) -> Result<usize, Malformed> {
+        let payload = packet.get(HEADER..).ok_or(Malformed)?;
+        match control.kind {
+            ControlKind::Ok => {
+                let ok = OkPacket::parse(payload)?;
+                self.status = ok.status;
+                self.state.observe(&ok, self.statement.kind, self.statement.effects);
+                if ok.status.has(Status::SESSION_STATE_CHANGED) && !self.unfiltered {
+                    let told = self.told(&ok, payload.first().copied().unwrap_or_default());
+                    return replace_payload(packet, &told);
+                }
+            }
+            ControlKind::Eof => {
+                let eof = OkPacket::parse_eof(payload)?;
+                self.status = eof.status;
+                self.state.observe(&eof, self.statement.kind, self.statement.effects);
+                if eof.status.has(Status::SESSION_STATE_CHANGED) && !self.unfiltered {
+                    let status = eof.status.without(Status::SESSION_STATE_CHANGED).0.to_le_bytes();
+                    packet.get_mut(HEADER + 3..HEADER + 5).ok_or(Malformed)?.copy_from_slice(&status);
+                }
+            }
+            ControlKind::Err => {
+                self.error = Some(ServerError::parse(payload).map_err(|_| Malformed)?.code);
+            }
+            ControlKind::Prepared => {
+                self.prepared = Some(Prepared::parse(payload)?);
+                let place = HEADER + Prepared::ID.start..HEADER + Prepared::ID.end;
+                packet.get_mut(place).ok_or(Malformed)?.copy_from_slice(&self.statement_id.to_le_bytes());
+            }
+            // Weir does not offer LOCAL INFILE to clients and does not ask servers for it.
+            ControlKind::Infile => return Err(Malformed),
+        }
+        Ok(control.length)
+    }
+}
+
+impl ReplyObserver<'_> {
+    /// The OK packet as the client is told it.
+    fn told(&self, ok: &OkPacket<'_>, header: u8) -> Vec<u8> {
+        let mut kept = Vec::new();
+        if self.capabilities.has(Capabilities::SESSION_TRACK) {
+            for change in changes(ok.changes).map_while(Result::ok) {
+                put_change(&mut kept, change);
+            }
+        }
+        let status = if kept.is_empty() { ok.status.without(Status::SESSION_STATE_CHANGED) } else { ok.status };
+        let mut out = Vec::with_capacity(16 + ok.info.len() + kept.len());
+        OkPacket { status, changes: &kept, ..*ok }.put(&mut out, header);
+        out
+    }
+}
+
+/// Appends a change that servers report by default, and no other.
+fn put_change(out: &mut Vec<u8>, change: Change<'_>) {
+    let mut body = Vec::new();
+    let kind = match change {
+        Change::Variable { name, value } if TRACKED_BY_DEFAULT.contains(&name) => {
+            bytes::put_lenenc_bytes(&mut body, name);
+            bytes::put_lenenc_bytes(&mut body, value);
+            0
+        }
+        Change::Schema(name) => {
+            bytes::put_lenenc_bytes(&mut body, name);
+            1
+        }
+        _ => return,
+    };
+    out.push(kind);
+    bytes::put_lenenc_bytes(out, &body);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::{Effects, Kind};
+
+    fn entry(kind: u8, body: &[u8]) -> Vec<u8> {
+        [&[kind, body.len() as u8][..], body].concat()
+    }
+
+    fn told(capabilities: Capabilities, changes: &[u8]) -> Vec<u8> {
+        let status = Status::AUTOCOMMIT.with(Status::SESSION_STATE_CHANGED);
+        let ok = OkPacket { affected_rows: 1, insert_id: 2, status, warnings: 0, info: b"", changes };
+        let mut packet = vec![0; HEADER];
+        ok.put(&mut packet, 0);
+        let mut state = SessionState::new(None);
+        let statement = Statement { kind: Kind::Set, effects: Effects::NONE, hint: None };
+        let mut observer = ReplyObserver {
+            state: &mut state,
+            statement: &statement,
+            capabilities,
+            unfiltered: false,
+            statement_id: 0,
+            prepared: None,
+            error: None,
+            status: Status::default(),
+        };
+        let control = Control { kind: ControlKind::Ok, length: packet.len(), last: true };
+        let length = observer.control(control, &mut packet).unwrap();
+        assert_eq!(usize::from(packet[0]), length - HEADER);
+        packet[HEADER..length].to_vec()
+    }
+
+    #[test]
+    fn a_client_is_told_what_it_asked_for() {
+        let schema = entry(1, b"\x03app");
+        let time_zone = entry(0, b"\x09time_zone\x03UTC");
+        let sql_mode = entry(0, b"\x08sql_mode\x04ANSI");
+        let all = [schema.clone(), time_zone.clone(), sql_mode, entry(2, b"1"), entry(5, b"\x08T_______")].concat();
+        let kept = [schema, time_zone].concat();
+        let plain: &[u8] = b"\0\x01\x02\x02\0\0\0";
+        assert_eq!(told(Capabilities::NONE, &all), plain);
+        assert_eq!(told(Capabilities::SESSION_TRACK, &entry(2, b"1")), plain);
+        let mut expected = b"\0\x01\x02\x02\x40\0\0\0".to_vec();
+        bytes::put_lenenc_bytes(&mut expected, &kept);
+        assert_eq!(told(Capabilities::SESSION_TRACK, &all), expected);
+    }
+}

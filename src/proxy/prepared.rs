@@ -1,0 +1,211 @@
+//! A client's prepared statements: its ids are Weir's own, and every server connection that executes one has its own id
+//! for it.
+
+use std::{collections::HashMap, sync::Arc};
+
+use crate::{
+    backend::PreparedText,
+    protocol::{Execute, Malformed, code, put_packets},
+};
+
+/// The prepared statements of one session.
+#[derive(Debug, Default)]
+pub struct ClientStatements {
+    statements: HashMap<u32, ClientStatement>,
+    last: u32,
+}
+
+/// One prepared statement.
+#[derive(Debug)]
+pub struct ClientStatement {
+    pub text: Arc<PreparedText>,
+    parameters: u16,
+    /// The parameter types that were bound last: two bytes each.
+    types: Option<Box<[u8]>>,
+    /// Parameter and data of `COM_STMT_SEND_LONG_DATA`, to be sent in front of the next execute.
+    long_data: Vec<(u16, Vec<u8>)>,
+    /// More long data came than the session may hold.
+    overflow: bool,
+    /// A cursor is open on the connection that the session holds.
+    pub cursor: bool,
+}
+
+impl ClientStatements {
+    pub fn len(&self) -> usize {
+        self.statements.len()
+    }
+
+    /// The id that the next statement will get.
+    pub fn next_id(&mut self) -> u32 {
+        loop {
+            self.last = self.last.wrapping_add(1);
+            // MariaDB gives the highest id a meaning of its own: the statement prepared last.
+            if self.last != 0 && self.last != u32::MAX && !self.statements.contains_key(&self.last) {
+                return self.last;
+            }
+        }
+    }
+
+    pub fn insert(&mut self, id: u32, text: Arc<PreparedText>, parameters: u16) {
+        let statement =
+            ClientStatement { text, parameters, types: None, long_data: Vec::new(), overflow: false, cursor: false };
+        self.statements.insert(id, statement);
+    }
+
+    pub fn find(&mut self, id: u32) -> Option<&mut ClientStatement> {
+        self.statements.get_mut(&id)
+    }
+
+    pub fn remove(&mut self, id: u32) -> Option<ClientStatement> {
+        self.statements.remove(&id)
+    }
+
+    pub fn clear(&mut self) {
+        self.statements.clear();
+    }
+
+    pub fn any_cursor(&self) -> bool {
+        self.statements.values().any(|statement| statement.cursor)
+    }
+
+    /// The cursors went with the connection.
+    pub fn lose_cursors(&mut self) {
+        for statement in self.statements.values_mut() {
+            statement.cursor = false;
+        }
+    }
+
+    fn held_bytes(&self) -> usize {
+        let sizes = self.statements.values().flat_map(|statement| &statement.long_data).map(|(_, data)| data.len());
+        sizes.sum()
+    }
+
+    /// Keeps long data for the next execute; all statements of a session together hold at most `limit` bytes.
+    pub fn add_long_data(&mut self, id: u32, parameter: u16, data: &[u8], limit: usize) {
+        let held = self.held_bytes();
+        // A server says nothing to data for a statement or a parameter that is not there, until the execute.
+        let Some(statement) = self.statements.get_mut(&id) else { return };
+        if held + data.len() > limit {
+            statement.overflow = true;
+            statement.long_data.clear();
+            return;
+        }
+        match statement.long_data.iter_mut().find(|(known, _)| *known == parameter) {
+            Some((_, known)) => known.extend_from_slice(data),
+            None => statement.long_data.push((parameter, data.to_vec())),
+        }
+    }
+}
+
+impl ClientStatement {
+    /// `COM_STMT_RESET`: long data and cursor are gone.
+    pub fn reset(&mut self) {
+        self.forget_long_data();
+        self.cursor = false;
+    }
+
+    pub fn forget_long_data(&mut self) {
+        self.long_data.clear();
+        self.overflow = false;
+    }
+
+    pub fn has_overflowed(&self) -> bool {
+        self.overflow
+    }
+
+    /// Appends the packets that execute it on a connection where its id is `id`. Another session may have bound other
+    /// types there, so they are always sent.
+    pub fn put_execute(&mut self, out: &mut Vec<u8>, id: u32, execute: &Execute<'_>) -> Result<(), Malformed> {
+        for (parameter, data) in &self.long_data {
+            let head = [&[code::STMT_SEND_LONG_DATA][..], &id.to_le_bytes(), &parameter.to_le_bytes()].concat();
+            put_packets(out, &mut 0, &[&head, data.as_slice()].concat());
+        }
+        let mut payload = Vec::with_capacity(10 + execute.parameters.len());
+        payload.push(code::STMT_EXECUTE);
+        payload.extend_from_slice(&id.to_le_bytes());
+        payload.push(execute.flags);
+        payload.extend_from_slice(&execute.iterations.to_le_bytes());
+        self.put_parameters(&mut payload, execute.parameters)?;
+        put_packets(out, &mut 0, &payload);
+        Ok(())
+    }
+
+    fn put_parameters(&mut self, payload: &mut Vec<u8>, parameters: &[u8]) -> Result<(), Malformed> {
+        let count = usize::from(self.parameters);
+        if count == 0 {
+            payload.extend_from_slice(parameters);
+            return Ok(());
+        }
+        let (nulls, rest) = parameters.split_at_checked(count.div_ceil(8)).ok_or(Malformed)?;
+        let (&bound, rest) = rest.split_first().ok_or(Malformed)?;
+        payload.extend_from_slice(nulls);
+        let values = if bound == 1 {
+            let (types, values) = rest.split_at_checked(2 * count).ok_or(Malformed)?;
+            if self.types.as_deref() != Some(types) {
+                self.types = Some(types.into());
+            }
+            values
+        } else {
+            rest
+        };
+        match &self.types {
+            Some(types) => {
+                payload.push(1);
+                payload.extend_from_slice(types);
+            }
+            // Nothing was ever bound: the server says what is wrong with that.
+            None => payload.push(bound),
+        }
+        payload.extend_from_slice(values);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::Settings;
+
+    fn statement(parameters: u16) -> ClientStatements {
+        let mut statements = ClientStatements::default();
+        let text = Arc::new(PreparedText::new(b"SELECT ?", Arc::new(Settings::default())));
+        statements.insert(1, text, parameters);
+        statements
+    }
+
+    fn executed(statements: &mut ClientStatements, parameters: &[u8]) -> Result<Vec<u8>, Malformed> {
+        let mut out = Vec::new();
+        let execute = Execute { statement: 1, flags: 0, iterations: 1, parameters };
+        statements.find(1).unwrap().put_execute(&mut out, 7, &execute)?;
+        Ok(out.split_off(4))
+    }
+
+    #[test]
+    fn a_second_execute_without_types_carries_those_of_the_first() {
+        let mut statements = statement(1);
+        let first = executed(&mut statements, b"\0\x01\x03\0\x05\0\0\0").unwrap();
+        assert_eq!(first, b"\x17\x07\0\0\0\0\x01\0\0\0\0\x01\x03\0\x05\0\0\0");
+        let second = executed(&mut statements, b"\0\0\x06\0\0\0").unwrap();
+        assert_eq!(second, b"\x17\x07\0\0\0\0\x01\0\0\0\0\x01\x03\0\x06\0\0\0");
+    }
+
+    #[test]
+    fn malformed_parameters_are_found() {
+        for parameters in [&b""[..], b"\0", b"\0\x01", b"\0\x01\x03"] {
+            assert_eq!(executed(&mut statement(1), parameters), Err(Malformed), "{parameters:x?}");
+        }
+        assert!(executed(&mut statement(0), b"").is_ok());
+    }
+
+    #[test]
+    fn long_data_is_joined_sent_first_and_bounded() {
+        let mut statements = statement(1);
+        statements.add_long_data(1, 0, b"ab", 4);
+        statements.add_long_data(1, 0, b"cd", 4);
+        statements.add_long_data(9, 0, b"nobody", 4);
+        let out = executed(&mut statements, b"\0\x01\xFC\0").unwrap();
+        assert!(out.starts_with(b"\x18\x07\0\0\0\0\0abcd"), "{out:x?}");
+        statements.add_long_data(1, 0, b"e", 4);
+        assert!(statements.find(1).unwrap().has_overflowed());
+    }
+}

@@ -1,0 +1,159 @@
+//! Pumps one reply from a server to a client without decoding rows.
+//!
+//! Bytes are read into the worker's scratch and written from there at once; only what the client did not take is kept,
+//! which is the back-pressure: nothing more is read until it is gone.
+
+use std::{
+    future::poll_fn,
+    io,
+    task::{Context, Poll, ready},
+};
+
+use crate::{
+    net::{PacketStream, Scratch},
+    protocol::{Control, HEADER, Malformed, ResponseTracker},
+};
+
+/// A pipelining client's bytes that are kept while its statement runs. Beyond it, they stay in the socket.
+const AHEAD: usize = 64 * 1024;
+
+/// Looks into the packets that end a result. May change them in place, never make them longer.
+pub trait Observer {
+    /// `packet` is header and payload. Returns its new length.
+    fn control(&mut self, control: Control, packet: &mut [u8]) -> Result<usize, Malformed>;
+}
+
+/// How a relay failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    /// The client went away or broke.
+    #[error("the client is gone")]
+    Client,
+    #[error("the server's connection broke: {0}")]
+    Server(#[from] io::Error),
+    #[error("the server closed the connection")]
+    Closed,
+    #[error("the server sent a malformed reply")]
+    Malformed(#[from] Malformed),
+}
+
+/// One reply on its way.
+pub struct Relay<'a, O> {
+    client: &'a mut PacketStream,
+    server: &'a mut PacketStream,
+    tracker: &'a mut ResponseTracker,
+    observer: &'a mut O,
+    scratch: &'a Scratch,
+    /// Bytes the client was sent of this reply.
+    pub sent: u64,
+    pending: Vec<u8>,
+    written: usize,
+    /// The beginning of a packet that is not whole.
+    carry: Vec<u8>,
+}
+
+impl<'a, O: Observer> Relay<'a, O> {
+    pub fn new(
+        client: &'a mut PacketStream,
+        server: &'a mut PacketStream,
+        tracker: &'a mut ResponseTracker,
+        observer: &'a mut O,
+        scratch: &'a Scratch,
+    ) -> Self {
+        let (pending, carry) = (Vec::new(), Vec::new());
+        Self { client, server, tracker, observer, scratch, sent: 0, pending, written: 0, carry }
+    }
+
+    /// Runs until the reply is complete and written. Cancel-safe: what was read and not written is kept in `self`.
+    pub async fn run(&mut self) -> Result<(), RelayError> {
+        poll_fn(|cx| self.poll(cx)).await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), RelayError>> {
+        loop {
+            while self.written < self.pending.len() {
+                match ready!(self.client.poll_write_raw(cx, &self.pending[self.written..])) {
+                    Ok(count) if count > 0 => self.written += count,
+                    _ => return Poll::Ready(Err(RelayError::Client)),
+                }
+            }
+            self.pending.clear();
+            self.written = 0;
+            if self.tracker.is_done() {
+                return self.client.poll_flush(cx).map_err(|_| RelayError::Client);
+            }
+            let mut scratch = self.scratch.borrow_mut();
+            let Some(count) = ready!(self.poll_read(cx, &mut scratch))? else { continue };
+            self.walk(cx, &mut scratch[..count])?;
+        }
+    }
+
+    /// Reads behind what was carried over; returns how much of the scratch is filled.
+    fn poll_read(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<Result<Option<usize>, RelayError>> {
+        let start = self.carry.len();
+        match self.server.poll_read_raw(cx, scratch.get_mut(start..).unwrap_or_default()) {
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(RelayError::Closed)),
+            Poll::Ready(Ok(count)) => {
+                scratch[..start].copy_from_slice(&self.carry);
+                self.carry.clear();
+                Poll::Ready(Ok(Some(start + count)))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
+            Poll::Pending => {
+                // What was written so far must reach the client before this waits.
+                if self.client.poll_flush(cx).map_err(|_| RelayError::Client)?.is_pending() {
+                    return Poll::Pending;
+                }
+                self.client.poll_closed(cx, AHEAD).map(|_| Err(RelayError::Client))
+            }
+        }
+    }
+
+    /// Finds what may go on as it is, shows the rest to the observer, and writes.
+    fn walk(&mut self, cx: &mut Context<'_>, bytes: &mut [u8]) -> Result<(), RelayError> {
+        let (mut from, mut at) = (0, 0);
+        loop {
+            let progress = self.tracker.advance(&bytes[at..])?;
+            at += progress.pass;
+            let Some(control) = progress.control else { break };
+            let packet = &mut bytes[at..at + control.length];
+            let length = self.observer.control(control, packet)?;
+            if length != control.length {
+                self.write(cx, &bytes[from..at + length])?;
+                from = at + control.length;
+            }
+            at += control.length;
+        }
+        self.write(cx, &bytes[from..at])?;
+        if self.tracker.is_done() && at < bytes.len() {
+            // Bytes behind the end of the reply answer nothing that was asked.
+            return Err(Malformed.into());
+        }
+        self.carry.extend_from_slice(&bytes[at..]);
+        Ok(())
+    }
+
+    /// Writes at once what the client takes, and keeps the rest.
+    fn write(&mut self, cx: &mut Context<'_>, mut bytes: &[u8]) -> Result<(), RelayError> {
+        self.sent += bytes.len() as u64;
+        while self.pending.is_empty() && !bytes.is_empty() {
+            match self.client.poll_write_raw(cx, bytes) {
+                Poll::Ready(Ok(count)) if count > 0 => bytes = &bytes[count..],
+                Poll::Ready(_) => return Err(RelayError::Client),
+                Poll::Pending => break,
+            }
+        }
+        self.pending.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// Puts a new payload into the place of a packet's old one, which is not shorter. Returns the packet's new length.
+pub fn replace_payload(packet: &mut [u8], payload: &[u8]) -> Result<usize, Malformed> {
+    let length = HEADER + payload.len();
+    let place = packet.get_mut(HEADER..length).ok_or(Malformed)?;
+    place.copy_from_slice(payload);
+    let size = (payload.len() as u32).to_le_bytes();
+    packet[..3].copy_from_slice(&size[..3]);
+    Ok(length)
+}

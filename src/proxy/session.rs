@@ -1,0 +1,311 @@
+//! The session loop: reads one command after the other, and ends the session in good order.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::{
+    Worker,
+    login::{Admitted, Door, Policy},
+    prepared::ClientStatements,
+};
+use crate::{
+    backend::{Identity, Lease, Server},
+    config::{ClientTlsMode, Config, Route},
+    context::{Entry, Kill},
+    net::{PacketStream, ReadError, Stream},
+    protocol::{Capabilities, Command, OkPacket, ServerError, Status},
+    session::{Fate, SessionState},
+    telemetry::Pin,
+};
+
+/// How long a reset of a connection that a session leaves behind may take.
+const RESET: Duration = Duration::from_secs(5);
+
+/// A command buffer larger than this is given back after the command, bytes.
+const KEPT_BUFFER: usize = 4096;
+
+/// One client's session.
+pub struct Session {
+    pub worker: Worker,
+    pub client: PacketStream,
+    /// Its place in the registry.
+    pub entry: Entry,
+    /// The client's address without port, as in error texts and rules.
+    pub host: String,
+    pub route: Route,
+    /// What client and Weir agreed on.
+    pub capabilities: Capabilities,
+    pub identity: Arc<Identity>,
+    pub state: SessionState,
+    pub held: Option<Held>,
+    pub statements: ClientStatements,
+}
+
+/// The server connection that a pinned session keeps.
+pub struct Held {
+    pub lease: Lease,
+    pub server: Arc<Server>,
+}
+
+/// Why a session ends.
+#[derive(Debug)]
+pub enum End {
+    /// The client said so, or went away.
+    Client,
+    /// This error is the last that the client hears.
+    Error(ServerError),
+}
+
+/// Serves one client from its first byte to its last.
+pub async fn serve(worker: Worker, stream: Stream, entry: Entry, host: String, route: Route) {
+    let shard = worker.context.metrics.clone();
+    let index = worker.index;
+    shard.shard(index).clients_accepted.inc();
+    if let Some(session) = Session::open(worker, stream, entry, host, route).await {
+        session.live().await;
+    }
+    shard.shard(index).clients_ended.inc();
+}
+
+/// What Weir offers to clients, over MySQL and MariaDB alike.
+const OFFERED: Capabilities = Capabilities::FOUND_ROWS
+    .with(Capabilities::LONG_FLAG)
+    .with(Capabilities::CONNECT_WITH_DB)
+    .with(Capabilities::NO_SCHEMA)
+    .with(Capabilities::ODBC)
+    .with(Capabilities::IGNORE_SPACE)
+    .with(Capabilities::PROTOCOL_41)
+    .with(Capabilities::INTERACTIVE)
+    .with(Capabilities::TRANSACTIONS)
+    .with(Capabilities::SECURE_CONNECTION)
+    .with(Capabilities::MULTI_STATEMENTS)
+    .with(Capabilities::MULTI_RESULTS)
+    .with(Capabilities::PS_MULTI_RESULTS)
+    .with(Capabilities::PLUGIN_AUTH)
+    .with(Capabilities::CONNECT_ATTRS)
+    .with(Capabilities::PLUGIN_AUTH_LENENC)
+    .with(Capabilities::SESSION_TRACK)
+    .with(Capabilities::DEPRECATE_EOF);
+
+impl Session {
+    /// Lets a client in, chooses its schema and says OK. None: it was refused, and has been told why.
+    async fn open(worker: Worker, stream: Stream, entry: Entry, host: String, route: Route) -> Option<Self> {
+        let config = worker.context.config.load_full();
+        let cluster = worker.context.cluster.load_full();
+        let accounts = worker.context.clone();
+        let policy = Policy {
+            id: entry.handle.id,
+            version: cluster.version.clone(),
+            dialect: cluster.mode.dialect,
+            offered: OFFERED,
+            tls: worker.context.tls.load_full(),
+            tls_required: config.tls.client.mode == ClientTlsMode::Required,
+            rsa: worker.context.rsa.clone(),
+            accounts: Box::new(move |name| accounts.account(name)),
+        };
+        let mut door = Door::new(stream, worker.scratch.clone(), host.clone(), policy);
+        let refusal = match timeout(config.timeouts.handshake, door.pass()).await {
+            Ok(Ok(admitted)) => {
+                let capabilities = door.capabilities;
+                return Self::admit(worker, entry, host, route, capabilities, admitted).await;
+            }
+            Ok(Err(End::Error(error))) => Some(error),
+            Ok(Err(End::Client)) => None,
+            Err(_) => Some(ServerError::read_timeout()),
+        };
+        worker.shard().login_failures.inc();
+        if let Some(error) = refusal {
+            tracing::debug!(session = entry.handle.id, code = error.code, "login refused");
+            door.refuse(&error).await;
+        }
+        None
+    }
+
+    async fn admit(
+        worker: Worker,
+        entry: Entry,
+        host: String,
+        route: Route,
+        capabilities: Capabilities,
+        admitted: Admitted,
+    ) -> Option<Self> {
+        let Admitted { packets, login, password } = admitted;
+        let identity = Identity {
+            user: String::from_utf8_lossy(&login.user).into(),
+            password,
+            capabilities: capabilities.fingerprint().with(Capabilities::PROTOCOL_41),
+            collation: login.head.collation,
+        };
+        let schema = login.schema.as_deref().filter(|name| !name.is_empty());
+        entry.handle.logged_in(&identity.user, schema, std::time::Instant::now());
+        let mut session = Self {
+            worker,
+            client: packets,
+            entry,
+            host,
+            route,
+            capabilities,
+            identity: Arc::new(identity),
+            state: SessionState::new(None),
+            held: None,
+            statements: ClientStatements::default(),
+        };
+        match session.begin(schema).await {
+            Ok(()) => Some(session),
+            Err(end) => {
+                session.end(end).await;
+                None
+            }
+        }
+    }
+
+    async fn begin(&mut self, schema: Option<&[u8]>) -> Result<(), End> {
+        if let Some(name) = schema {
+            self.enter_schema(name).await?;
+        }
+        self.send_ok().await
+    }
+
+    async fn live(mut self) {
+        let end = loop {
+            if let Err(end) = self.serve_command().await {
+                break end;
+            }
+        };
+        self.end(end).await;
+    }
+
+    /// Says the last word, if there is one, and closes.
+    pub async fn end(mut self, end: End) {
+        if let End::Error(error) = end {
+            // The client may be gone, in which case nobody needs the error.
+            let _ = timeout(RESET, self.send_error(&error)).await;
+        }
+        self.leave();
+        let _ = timeout(RESET, self.client.shutdown()).await;
+    }
+
+    async fn serve_command(&mut self) -> Result<(), End> {
+        let mut payload = Vec::new();
+        self.read_command(&mut payload).await?;
+        self.worker.shard().bytes_in.add(payload.len() as u64 + 4);
+        match Command::parse(&payload) {
+            Ok(command) => self.dispatch(command, &payload).await?,
+            Err(_) => self.send_error(&ServerError::malformed_packet()).await?,
+        }
+        self.settle();
+        Ok(())
+    }
+
+    async fn read_command(&mut self, payload: &mut Vec<u8>) -> Result<(), End> {
+        let config = self.config();
+        let idle = match self.held {
+            Some(_) => config.timeouts.transaction_idle.or(config.timeouts.client_idle),
+            None => config.timeouts.client_idle,
+        };
+        let limit = config.limits.max_packet;
+        let deadline = idle.map(|idle| Instant::now() + idle);
+        self.client.sequence = 0;
+        payload.reserve(KEPT_BUFFER.min(256));
+        let scratch = self.worker.scratch.clone();
+        let handle = self.entry.handle.clone();
+        let free = self.held.is_none();
+        let read = self.client.read_payload(&scratch, payload, limit);
+        tokio::pin!(read);
+        loop {
+            match handle.asked() {
+                Some(Kill::Session) => return Err(End::Error(ServerError::interrupted())),
+                Some(Kill::Drain) if free => return Err(End::Error(ServerError::shutdown())),
+                // There is no statement to kill; a drain waits for the transaction.
+                Some(Kill::Query | Kill::Drain) | None => {}
+            }
+            let wait = async {
+                match deadline {
+                    Some(deadline) => timeout_at(deadline, &mut read).await,
+                    None => Ok((&mut read).await),
+                }
+            };
+            tokio::select! {
+                result = wait => return match result {
+                    Ok(Ok(())) => Ok(()),
+                    Ok(Err(error)) => Err(end_of(&error)),
+                    Err(_) => Err(End::Error(ServerError::idle_timeout())),
+                },
+                () = handle.killed() => {}
+            }
+        }
+    }
+
+    pub fn config(&self) -> arc_swap::Guard<Arc<Config>> {
+        self.worker.context.config.load()
+    }
+
+    /// Why the session holds a connection.
+    pub fn pin(&self) -> Option<Pin> {
+        self.held.as_ref()?;
+        match self.state.fate() {
+            Fate::Keep(pin) => Some(pin),
+            Fate::Return => Some(Pin::Dedicated),
+        }
+    }
+
+    /// Gives the held connection back once nothing pins it.
+    pub fn settle(&mut self) {
+        if self.state.fate() == Fate::Return
+            && let Some(mut held) = self.held.take()
+        {
+            held.lease.connection_mut().prove_clean();
+        }
+        let held = self.held.as_ref().zip(self.pin()).map(|(held, pin)| (&held.server.id, pin));
+        let schema = self.state.settings().schema();
+        self.entry.handle.statement_ends(schema, held, std::time::Instant::now());
+    }
+
+    /// The held connection is dropped without being given back: it broke, or what it had must not live on.
+    pub fn lose_connection(&mut self) {
+        if let Some(held) = self.held.take() {
+            held.lease.discard();
+        }
+        self.state.lose_connection();
+        self.statements.lose_cursors();
+    }
+
+    /// Resets the connection that the session holds and gives it back, without making anybody wait.
+    pub fn leave(&mut self) {
+        let Some(mut held) = self.held.take() else { return };
+        let scratch = self.worker.scratch.clone();
+        tokio::task::spawn_local(async move {
+            let reset = held.lease.connection_mut().reset(&scratch);
+            if !matches!(timeout(RESET, reset).await, Ok(Ok(()))) {
+                held.lease.discard();
+            }
+        });
+    }
+
+    /// Sends an OK of Weir's own.
+    pub async fn send_ok(&mut self) -> Result<(), End> {
+        let status = self.state.status();
+        self.send_ok_status(status).await
+    }
+
+    async fn send_ok_status(&mut self, status: Status) -> Result<(), End> {
+        let ok = OkPacket { affected_rows: 0, insert_id: 0, status, warnings: 0, info: b"", changes: b"" };
+        let mut payload = Vec::with_capacity(8);
+        ok.put(&mut payload, 0);
+        self.client.write_payload(&payload).await.map_err(|_| End::Client)
+    }
+
+    pub async fn send_error(&mut self, error: &ServerError) -> Result<(), End> {
+        let payload = error.payload(self.capabilities);
+        self.client.write_payload(&payload).await.map_err(|_| End::Client)
+    }
+}
+
+fn end_of(error: &ReadError) -> End {
+    match error {
+        ReadError::Closed | ReadError::Io(_) => End::Client,
+        ReadError::TooLarge(_) => End::Error(ServerError::packet_too_large()),
+        ReadError::OutOfOrder => End::Error(ServerError::packets_out_of_order()),
+    }
+}

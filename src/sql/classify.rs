@@ -1,0 +1,43 @@
+//! One text to its facts.
+//!
+//! Decides which readings of a text count: a comment that is code for some versions only (`/*!80000 … */`) is read
+//! both ways, because the servers behind us need not be of one version. What one reading means is left to `reading`.
+
+use super::comment::Gates;
+use super::facts::{Effects, Kind, Mode, Statement};
+use super::reading::{self, Reading};
+
+/// What `sql` is and does, as far as its text tells.
+///
+/// One pass over the bytes, without allocating; a text with version-gated comments takes a pass for each way in which
+/// some server could read it. Never fails: what is not understood is [`Kind::Unknown`].
+pub fn classify(sql: &[u8], mode: Mode) -> Statement<'_> {
+    let reading = reading::read(sql, mode, Gates::UpTo(mode.version));
+    let gated = !reading.gate_versions.is_empty();
+    let mut facts = Statement { kind: reading.kind, effects: reading.effects, hint: reading.hint };
+    if gated {
+        (facts.kind, facts.effects) = strongest(sql, mode, &reading);
+    }
+    facts
+}
+
+/// The union over the readings of every version.
+fn strongest(sql: &[u8], mode: Mode, reading: &Reading<'_>) -> (Kind, Effects) {
+    let full = reading::read(sql, mode, Gates::All);
+    let mut facts = (reading.kind, reading.effects);
+    add(&mut facts, &full);
+    add(&mut facts, &reading::read(sql, mode, Gates::UpTo(0)));
+    if !full.gate_versions.complete {
+        facts.0 = Kind::Unknown;
+    } else if full.gate_versions.kept().len() > 1 {
+        for version in full.gate_versions.kept() {
+            add(&mut facts, &reading::read(sql, mode, Gates::UpTo(*version)));
+        }
+    }
+    facts
+}
+
+fn add(facts: &mut (Kind, Effects), reading: &Reading<'_>) {
+    facts.0 = facts.0.max(reading.kind);
+    facts.1 = facts.1.with(reading.effects);
+}

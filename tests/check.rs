@@ -1,0 +1,78 @@
+//! `weir check` against real servers.
+
+#![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
+
+use std::time::Duration;
+
+use weir::{
+    cli::check::{Verdict, check},
+    config::{Address, Config, Role, Secret, Server, User},
+    sandbox::{APP, Cluster, Flavor, Installation, PROBE, SandboxError},
+};
+
+fn is_tested(flavor: Flavor) -> bool {
+    if Installation::find(flavor).is_some() {
+        return true;
+    }
+    let required = std::env::var("WEIR_REQUIRE").unwrap_or_default();
+    assert!(!required.split(',').any(|name| name == flavor.name()), "{flavor} is required and not on this machine");
+    eprintln!("skipped: no {flavor} server on this machine");
+    false
+}
+
+#[tokio::test]
+async fn a_mariadb_cluster_is_checked() {
+    if is_tested(Flavor::MariaDb) {
+        checks(Flavor::MariaDb).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_mysql_cluster_is_checked() {
+    if is_tested(Flavor::MySql9) {
+        checks(Flavor::MySql9).await.unwrap();
+    }
+}
+
+async fn checks(flavor: Flavor) -> Result<(), SandboxError> {
+    let cluster = Cluster::start(flavor, 1).await?;
+    cluster.writer.exec("CREATE TABLE app.t (id INT)").await?;
+    cluster.wait_caught_up().await?;
+    let server = |port, role| Server::new(Address::Tcp { host: "127.0.0.1".into(), port }, role);
+    let user = |name: &str, password: &str| User { name: name.into(), password: Secret::new(password.into()) };
+    let mut config = Config {
+        servers: vec![server(cluster.writer.port(), Role::Writer), server(cluster.replicas[0].port(), Role::Auto)],
+        users: vec![user(APP.name, APP.password)],
+        ..Config::default()
+    };
+    config.probe.user = Some(PROBE.name.into());
+    config.probe.password = Secret::new(PROBE.password.into());
+    config.probe.timeout = Duration::from_secs(5);
+
+    let table = check(&config).await;
+    assert_eq!(table.verdict(), Verdict::Ok, "\n{table}");
+    let found: Vec<_> = table.rows.iter().map(|row| (row.found.as_str(), row.lag.as_str())).collect();
+    assert_eq!(found, [("writer", "-"), ("replica", "0s")], "\n{table}");
+
+    config.users.push(user("stranger", "secret"));
+    let table = check(&config).await;
+    assert_eq!(table.verdict(), Verdict::Failed, "\n{table}");
+    for row in &table.rows {
+        let problems: Vec<_> = row.problems.iter().map(|problem| problem.text.as_str()).collect();
+        assert!(
+            matches!(problems.as_slice(), [one] if one.starts_with("user \"stranger\" cannot log in: ")),
+            "\n{table}"
+        );
+        assert!(!table.to_string().contains("secret"), "\n{table}");
+    }
+    config.users.pop();
+
+    cluster.replicas[0].kill().await?;
+    let table = check(&config).await;
+    assert_eq!(
+        table.rows.iter().map(|row| row.verdict()).collect::<Vec<_>>(),
+        [Verdict::Ok, Verdict::Failed],
+        "\n{table}"
+    );
+    Ok(())
+}
