@@ -92,6 +92,12 @@ impl Pool {
         drop(idle);
     }
 
+    /// Closes idle connections: their server died.
+    pub fn drop_idle(&self) {
+        let idle = self.shelf().clear();
+        drop(idle);
+    }
+
     pub fn reopen(&self) {
         self.shelf().reopen();
     }

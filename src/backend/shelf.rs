@@ -75,6 +75,11 @@ impl<C, W> Shelf<C, W> {
     /// From now on connections close when they come back. Returns the idle ones, to be closed.
     pub fn close(&mut self) -> Vec<C> {
         self.closing = true;
+        self.clear()
+    }
+
+    /// Takes out the idle connections, to be closed.
+    pub fn clear(&mut self) -> Vec<C> {
         self.open -= self.idle.len() as u32;
         self.idle.drain(..).map(|idle| idle.connection).collect()
     }

@@ -5,7 +5,7 @@
 
 mod table;
 
-use std::{sync::Arc, time::Duration};
+use std::{io::Write, process::ExitCode, sync::Arc, time::Duration};
 
 use mysql_async::Conn;
 use tokio::task::JoinSet;
@@ -20,6 +20,17 @@ use crate::{
     },
     config::{Config, Consistency, Keyword, Role, Server, State, User, duration_text},
 };
+
+/// Prints the table; a failed check exits with 1.
+pub(super) fn run(place: &super::Where) -> Result<ExitCode, super::Failed> {
+    let (config, _) = place.load()?;
+    let table = super::runtime()?.block_on(check(&config));
+    std::io::stdout().write_all(table.to_string().as_bytes())?;
+    Ok(match table.verdict() {
+        Verdict::Failed => ExitCode::from(super::exit::FAILURE),
+        Verdict::Ok | Verdict::Warning => ExitCode::SUCCESS,
+    })
+}
 
 /// What one server answered.
 struct Answers {

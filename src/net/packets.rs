@@ -74,6 +74,11 @@ impl PacketStream {
         }
     }
 
+    /// The bare stream. What was read ahead is lost: a client says nothing between its login and the OK.
+    pub fn into_stream(self) -> Stream {
+        self.stream
+    }
+
     /// Reads one payload, of one or more packets, into `payload`. Not cancel-safe for payloads larger than the
     /// scratch: a cancelled read ends the stream's use.
     ///

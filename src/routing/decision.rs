@@ -205,8 +205,7 @@ mod tests {
 
     #[test]
     fn every_effect_keeps_a_read_off_the_replicas_but_multi() {
-        for bit in 0..=16 {
-            let effects = Effects::from_bit(bit);
+        for effects in Effects::all() {
             let found = decide(&Route::Split, None, true, &statement(Kind::Read, effects));
             let harmless = effects == Effects::MULTI || effects == Effects::RELEASE_ALL_LOCKS;
             assert_eq!(found.target == Target::Reader, harmless, "{effects:?}");

@@ -1,5 +1,7 @@
 //! The vocabulary of the classifier.
 
+use std::fmt;
+
 /// What changes the meaning of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mode {
@@ -99,6 +101,31 @@ impl Effects {
     /// `RELEASE_ALL_LOCKS()`; with `ADVISORY_LOCK`.
     pub const RELEASE_ALL_LOCKS: Self = Self(1 << 16);
 
+    const NAMES: [(Self, &'static str); 17] = [
+        (Self::LOCKING_READ, "locking-read"),
+        (Self::USER_VARIABLE, "user-variable"),
+        (Self::SYSTEM_VARIABLE, "system-variable"),
+        (Self::FILE, "file"),
+        (Self::UNKNOWN_FUNCTION, "unknown-function"),
+        (Self::SEQUENCE, "sequence"),
+        (Self::ADVISORY_LOCK, "advisory-lock"),
+        (Self::DIAGNOSTICS, "diagnostics"),
+        (Self::CONNECTION, "connection"),
+        (Self::CALC_FOUND_ROWS, "calc-found-rows"),
+        (Self::TEMPORARY_TABLE, "temporary-table"),
+        (Self::SESSION_TRACKING, "session-tracking"),
+        (Self::LOCAL_INFILE, "local-infile"),
+        (Self::MULTI, "multi"),
+        (Self::HANDLER, "handler"),
+        (Self::GLOBAL_LOCK, "global-lock"),
+        (Self::RELEASE_ALL_LOCKS, "release-all-locks"),
+    ];
+
+    /// Every effect.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::NAMES.iter().map(|(effect, _)| *effect)
+    }
+
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
@@ -113,6 +140,17 @@ impl Effects {
 
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+}
+
+impl fmt::Display for Effects {
+    /// The effects' names, or `none`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return f.write_str("none");
+        }
+        let names = Self::NAMES.iter().filter(|(effect, _)| self.has(*effect)).map(|(_, name)| *name);
+        f.write_str(&names.collect::<Vec<_>>().join(" "))
     }
 }
 

@@ -1,0 +1,36 @@
+# `make` tells what there is. What CI runs is `make test`.
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench fuzz clean
+
+# How long `make fuzz` spends on each target.
+FUZZ_SECONDS ?= 60
+
+help: ## tell what there is
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: ## start a writer, two replicas and Weir in front of them, and watch (ONCE=1: show and exit)
+	@.ci/install demo
+	cargo build --release --locked
+	target/release/weir sandbox --demo $(if $(ONCE),--once)
+
+# MySQL 9 is in no stable release of Debian: without it the rest is tested, and the last line says so.
+test: ## install the servers that tests need, then run every check
+	@.ci/install lints compiler mariadb
+	@.ci/install mysql9 || [ $$? = 3 ]
+	@.ci/check
+
+check: ## run every check with what is installed
+	@.ci/check
+
+bench: ## measure the cost of a statement
+	@.ci/install bench
+	cargo bench --locked
+
+fuzz: ## feed garbage to every decoder for FUZZ_SECONDS each (needs a nightly Rust and cargo-fuzz)
+	@set -e; for target in $$(cargo +nightly fuzz list); do \
+		cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS); \
+	done
+
+clean: ## remove what was built, and the initialised data folders of the sandbox
+	cargo clean
+	rm -rf "$${WEIR_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/weir}/data"

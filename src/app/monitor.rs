@@ -1,0 +1,277 @@
+//! Watches the servers: one probe task for each, whose results become health, topology and the next cluster snapshot.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::{Notify, mpsc},
+    task::JoinHandle,
+    time::timeout,
+};
+
+use super::servers;
+use crate::{
+    backend::{
+        Cluster, Report, Server,
+        driver::Target,
+        health::{Freshness, Health, Monitor, Policy, Writer},
+        observation::Observation,
+        probe::{self, ProbeError},
+    },
+    config::{Config, Role, ServerId, State},
+    context::Context,
+    protocol::ServerVersion,
+    sql::Mode,
+};
+
+/// A server that comes back gets its full share of the reads after this long.
+const SLOW_START: Duration = Duration::from_secs(10);
+/// A server that failed a probe is asked again this soon.
+const QUICK: Duration = Duration::from_millis(200);
+
+/// What a probe task reports.
+pub struct Probed {
+    id: ServerId,
+    result: Result<Observation, ProbeError>,
+}
+
+/// What is known of all servers, and the tasks that ask them.
+pub struct Servers {
+    context: Arc<Context>,
+    watched: BTreeMap<ServerId, Watched>,
+    results: mpsc::Sender<Probed>,
+}
+
+struct Watched {
+    server: Arc<Server>,
+    monitor: Monitor,
+    last: Option<Observation>,
+    target: Option<Target>,
+    /// Probe now.
+    poke: Arc<Notify>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Servers {
+    /// Starts watching the servers of the context's cluster. The receiver gets what [`Self::probed`] takes.
+    pub fn new(context: Arc<Context>) -> (Self, mpsc::Receiver<Probed>) {
+        let (results, receiver) = mpsc::channel(64);
+        let mut servers = Self { context, watched: BTreeMap::new(), results };
+        servers.follow_config();
+        (servers, receiver)
+    }
+
+    /// Watches what the config and the cluster name now, and nothing else.
+    pub fn follow_config(&mut self) {
+        let config = self.context.config.load_full();
+        let cluster = self.context.cluster.load_full();
+        self.watched.retain(|id, watched| {
+            let member = cluster.members.iter().find(|member| member.server.id == *id);
+            member.is_some_and(|member| Arc::ptr_eq(&member.server, &watched.server))
+        });
+        for (member, server) in cluster.members.iter().zip(&config.servers) {
+            let target = Target::for_probes(&config, server);
+            let policy = policy(&config);
+            match self.watched.get_mut(&server.id) {
+                Some(watched) if watched.target == target => watched.monitor.set_policy(policy),
+                _ => {
+                    let watched = self.watch(&member.server, target, policy, &config);
+                    self.watched.insert(server.id.clone(), watched);
+                }
+            }
+        }
+    }
+
+    fn watch(&self, server: &Arc<Server>, target: Option<Target>, policy: Policy, config: &Config) -> Watched {
+        let poke = Arc::new(Notify::new());
+        let task = ask(server.id.clone(), target.clone(), config.clone(), poke.clone(), self.results.clone());
+        let task = tokio::task::spawn_local(task);
+        Watched { server: server.clone(), monitor: Monitor::new(policy), last: None, target, poke, task }
+    }
+
+    /// A session met a failure: look at the server now.
+    pub fn suspect(&self, id: &ServerId) {
+        if let Some(watched) = self.watched.get(id) {
+            watched.poke.notify_one();
+        }
+    }
+
+    /// Takes in one result and publishes what follows from it.
+    pub fn probed(&mut self, probed: Probed) {
+        let now = Instant::now();
+        let writer_position = self.writer_position();
+        let Some(watched) = self.watched.get_mut(&probed.id) else { return };
+        let before = watched.monitor.health().clone();
+        match probed.result {
+            Ok(observation) => {
+                let writer = writer_position.as_ref().map_or(Writer::Gone, |position| Writer::Up(position.as_ref()));
+                watched.monitor.observed(now, &observation, writer);
+                if watched.last.as_ref().is_some_and(|last| last.identity != observation.identity) {
+                    watched.server.forget_position();
+                }
+                if let Some(position) = &observation.position {
+                    watched.server.advance(position);
+                }
+                watched.last = Some(observation);
+            }
+            Err(error) => {
+                tracing::debug!(server = %probed.id, %error, "probe failed");
+                watched.monitor.failed(now, &error.to_string());
+            }
+        }
+        let down = matches!(watched.monitor.health(), Health::Down { .. });
+        watched.server.set_down(down);
+        watched.server.set_report(report(watched));
+        if before != *watched.monitor.health() {
+            note_health(&probed.id, watched.monitor.health());
+            if down {
+                watched.server.pool.drop_idle();
+                self.context.sessions.all().iter().for_each(|handle| handle.wake());
+            }
+        }
+        self.publish(now);
+    }
+
+    /// The writer's position, if there is a writer.
+    fn writer_position(&self) -> Option<Option<crate::protocol::gtid::Position>> {
+        let cluster = self.context.cluster.load();
+        let writer = cluster.members.get(cluster.writer?)?;
+        let watched = self.watched.get(&writer.server.id)?;
+        Some(watched.last.as_ref().and_then(|last| last.position.clone()))
+    }
+
+    /// Whether every server has answered or failed once.
+    pub fn all_probed(&self) -> bool {
+        let known = |watched: &Watched| *watched.monitor.health() != Health::Unknown;
+        self.watched.values().all(known)
+    }
+
+    /// Publishes a snapshot if anything routes differently now.
+    pub fn publish(&mut self, now: Instant) {
+        let old = self.context.cluster.load_full();
+        let mut new = Cluster::clone(&old);
+        for member in &mut new.members {
+            let Some(watched) = self.watched.get(&member.server.id) else { continue };
+            member.up = *watched.monitor.health() == Health::Up;
+            member.fresh = watched.monitor.serves_reads();
+            member.effective_weight = watched.monitor.effective_weight(member.weight, now);
+        }
+        new.writer = self.find_writer(&new, old.writer);
+        if let Some(last) = self.reference(&new) {
+            let version = ServerVersion::parse(last.version.as_bytes());
+            new.mode = Mode { dialect: last.dialect, version: version.number, ..new.mode };
+            new.version.clone_from(&last.version);
+            new.has_positions = last.position.is_some();
+        }
+        if new.routes_like(&old) {
+            return;
+        }
+        let name = |cluster: &Cluster| {
+            cluster.writer.and_then(|place| cluster.members.get(place)).map(|member| member.server.id.clone())
+        };
+        let (before, after) = (name(&old), name(&new));
+        if before != after {
+            let text = |id: Option<ServerId>| id.map_or_else(|| "none".to_owned(), |id| id.to_string());
+            tracing::info!(before = text(before), after = text(after), "the writer changed");
+        }
+        self.context.publish(new);
+    }
+
+    /// The server whose version and position stand for all.
+    fn reference(&self, cluster: &Cluster) -> Option<&Observation> {
+        let writer = cluster.writer.and_then(|place| cluster.members.get(place));
+        let up = || cluster.members.iter().find(|member| member.up);
+        self.watched.get(&writer.or_else(up)?.server.id)?.last.as_ref()
+    }
+
+    /// A configured writer that is not read-only; else a server with role `auto` that is not. The one that was the writer
+    /// before is preferred.
+    fn find_writer(&self, cluster: &Cluster, before: Option<usize>) -> Option<usize> {
+        let writable = |place: &usize| {
+            let Some(member) = cluster.members.get(*place) else { return false };
+            let last = self.watched.get(&member.server.id).and_then(|watched| watched.last.as_ref());
+            member.up && member.state != State::Offline && last.is_some_and(|last| !last.read_only)
+        };
+        let with_role = |role: Role| {
+            let places = (0..cluster.members.len()).filter(move |&place| cluster.members[place].role == role);
+            places.filter(|place| writable(place)).collect::<Vec<_>>()
+        };
+        let configured = with_role(Role::Writer);
+        let candidates = if configured.is_empty() { with_role(Role::Auto) } else { configured };
+        if candidates.len() > 1 {
+            tracing::error!(count = candidates.len(), "several servers take writes; one of them is used");
+        }
+        before.filter(|place| candidates.contains(place)).or_else(|| candidates.first().copied())
+    }
+}
+
+fn policy(config: &Config) -> Policy {
+    Policy {
+        rise: config.probe.rise,
+        fall: config.probe.fall,
+        max_lag: config.reads.max_lag,
+        slow_start: SLOW_START,
+    }
+}
+
+fn report(watched: &Watched) -> Report {
+    let health = match watched.monitor.health() {
+        Health::Unknown => "unknown".to_owned(),
+        Health::Down { cause } => format!("down: {cause}"),
+        Health::Up if watched.monitor.freshness() == Freshness::Lagging => "lagging".to_owned(),
+        Health::Up => "up".to_owned(),
+    };
+    let last = watched.last.as_ref();
+    Report {
+        version: last.map(|last| last.version.clone()),
+        read_only: last.map(|last| last.read_only),
+        lag: last.and_then(|last| last.lag),
+        health,
+    }
+}
+
+fn note_health(id: &ServerId, health: &Health) {
+    match health {
+        Health::Down { cause } => tracing::warn!(server = %id, %cause, "a server is down"),
+        Health::Up => tracing::info!(server = %id, "a server is up"),
+        Health::Unknown => {}
+    }
+}
+
+/// Probes one server for ever.
+async fn ask(
+    id: ServerId,
+    target: Option<Target>,
+    config: Config,
+    poke: Arc<Notify>,
+    results: mpsc::Sender<Probed>,
+) {
+    let Some(target) = target else { return };
+    let mut connection = None;
+    loop {
+        let result = probe::probe(&mut connection, &target, config.probe.timeout).await;
+        let pause = if result.is_ok() { config.probe.interval } else { QUICK.min(config.probe.interval) };
+        if results.send(Probed { id: id.clone(), result }).await.is_err() {
+            return;
+        }
+        // Either way it is time for the next probe.
+        let _ = timeout(pause, poke.notified()).await;
+    }
+}
+
+/// Does what has to be done from time to time: old connections are closed.
+pub async fn sweep(context: Arc<Context>) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        context.cluster.load().expire(servers::now());
+    }
+}
