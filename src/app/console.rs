@@ -11,10 +11,7 @@ use crate::{
     config::Admin,
     context::Context,
     net::{Scratch, Socket, Stream},
-    protocol::{
-        Capabilities, OkPacket, ServerError, Status,
-        auth::Account,
-    },
+    protocol::{Capabilities, OkPacket, ServerError, Status, auth::Account},
     proxy::{Admitted, Door, End, Policy},
     sql::Dialect,
 };
@@ -88,14 +85,8 @@ fn is_local(socket: &Socket) -> bool {
 
 async fn enter(admitted: Admitted, capabilities: u32, doors: Doors) -> std::io::Result<()> {
     let mut packets = admitted.packets;
-    let ok = OkPacket {
-        affected_rows: 0,
-        insert_id: 0,
-        status: Status::AUTOCOMMIT,
-        warnings: 0,
-        info: b"",
-        changes: b"",
-    };
+    let ok =
+        OkPacket { affected_rows: 0, insert_id: 0, status: Status::AUTOCOMMIT, warnings: 0, info: b"", changes: b"" };
     let mut payload = Vec::new();
     ok.put(&mut payload, 0);
     packets.write_payload(&payload).await?;

@@ -72,10 +72,7 @@ pub struct Tasks {
     pub others: Vec<JoinHandle<()>>,
 }
 
-async fn begin(
-    config: Config,
-    source: Source,
-) -> Result<(Plane, Inputs, Addresses, Tasks, Rc<Workers>), StartError> {
+async fn begin(config: Config, source: Source) -> Result<(Plane, Inputs, Addresses, Tasks, Rc<Workers>), StartError> {
     let config = Arc::new(config);
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let count = config.runtime.workers.map_or_else(cores, |count| count as usize);

@@ -20,11 +20,8 @@ pub async fn open(
     context: &Arc<Context>,
     readiness: &watch::Receiver<Readiness>,
 ) -> Result<Opened, StartError> {
-    let doors = Doors {
-        control: context.control.clone(),
-        metrics: context.metrics.clone(),
-        readiness: readiness.clone(),
-    };
+    let doors =
+        Doors { control: context.control.clone(), metrics: context.metrics.clone(), readiness: readiness.clone() };
     let (mut tasks, mut console_address, mut http_address) = (Vec::new(), None, None);
     if let Some(address) = &config.admin.console {
         let bound = Bound::new(address).await?;

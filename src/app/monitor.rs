@@ -215,12 +215,7 @@ impl Servers {
 }
 
 fn policy(config: &Config) -> Policy {
-    Policy {
-        rise: config.probe.rise,
-        fall: config.probe.fall,
-        max_lag: config.reads.max_lag,
-        slow_start: SLOW_START,
-    }
+    Policy { rise: config.probe.rise, fall: config.probe.fall, max_lag: config.reads.max_lag, slow_start: SLOW_START }
 }
 
 fn report(watched: &Watched) -> Report {
@@ -248,13 +243,7 @@ fn note_health(id: &ServerId, health: &Health) {
 }
 
 /// Probes one server for ever.
-async fn ask(
-    id: ServerId,
-    target: Option<Target>,
-    config: Config,
-    poke: Arc<Notify>,
-    results: mpsc::Sender<Probed>,
-) {
+async fn ask(id: ServerId, target: Option<Target>, config: Config, poke: Arc<Notify>, results: mpsc::Sender<Probed>) {
     let Some(target) = target else { return };
     let mut connection = None;
     loop {

@@ -25,8 +25,9 @@ impl Reloader {
 
     fn read(&self) -> Result<String, ControlError> {
         match &self.source {
-            Source::File(path) => fs::read_to_string(path)
-                .map_err(|error| ControlError::Reload(format!("{}: {error}", path.display()))),
+            Source::File(path) => {
+                fs::read_to_string(path).map_err(|error| ControlError::Reload(format!("{}: {error}", path.display())))
+            }
             Source::Flags => Err(ControlError::Reload("there is no configuration file".to_owned())),
         }
     }
@@ -87,8 +88,7 @@ impl Reloader {
             new.log.level.clone_from(&old.log.level);
             new.log.format = old.log.format;
         }
-        let cluster =
-            servers::cluster(&new, &links, &self.context.metrics, Some(&self.context.cluster.load()));
+        let cluster = servers::cluster(&new, &links, &self.context.metrics, Some(&self.context.cluster.load()));
         self.evict_from(&old, &new);
         if old.tls.client != new.tls.client {
             self.context.tls.store(tls);

@@ -68,8 +68,7 @@ fn explain(arguments: &Arguments, config: &Config) -> String {
         Family::Mariadb => Mode { dialect: Dialect::MariaDb, version: 101_100, ..PLAIN },
     };
     let statement = sql::classify(sql, mode);
-    let asked =
-        Asked { user: &arguments.user, schema: arguments.schema.as_bytes(), client: None, sql, mode };
+    let asked = Asked { user: &arguments.user, schema: arguments.schema.as_bytes(), client: None, sql, mode };
     let rule = routing::first_match(&config.rules, &asked);
     let held = arguments.in_transaction.then_some(Pin::Transaction);
     let situation = Situation { route: &Route::Split, held, autocommit: !arguments.autocommit_off };

@@ -119,14 +119,11 @@ impl Session {
         consistency: Consistency,
         excluded: &[ServerId],
     ) -> Option<Choice> {
-        let allowed = |place: &usize| {
-            cluster.members.get(*place).is_some_and(|member| !excluded.contains(&member.server.id))
-        };
+        let allowed =
+            |place: &usize| cluster.members.get(*place).is_some_and(|member| !excluded.contains(&member.server.id));
         let writer = cluster.writer().filter(allowed);
         match decision.target {
-            Target::Writer | Target::Held => {
-                writer.map(|place| Choice { place, reason: decision.reason, wait: None })
-            }
+            Target::Writer | Target::Held => writer.map(|place| Choice { place, reason: decision.reason, wait: None }),
             Target::Server(name) => {
                 let place = cluster.place_of(name).filter(allowed)?;
                 Some(Choice { place, reason: decision.reason, wait: None })
@@ -180,7 +177,8 @@ impl Session {
     /// Whether the session wrote lately without being told a GTID that its reads could wait for.
     fn wrote_unseen(&self, cluster: &Cluster, config: &Config) -> bool {
         let Some(written) = self.state.unseen_write() else { return false };
-        let lag = cluster.members.iter().filter(|member| member.fresh).filter_map(|member| member.server.report().lag).max();
+        let lag =
+            cluster.members.iter().filter(|member| member.fresh).filter_map(|member| member.server.report().lag).max();
         // Probes are one interval old, and servers report whole seconds.
         let margin = 2 * config.probe.interval + std::time::Duration::from_secs(1);
         written.elapsed() < lag.unwrap_or_default() + margin

@@ -12,9 +12,7 @@ use crate::{
     backend::{Alignment, ConnectError, PreparedText, ServerConnection},
     context::Kill,
     net::Scratch,
-    protocol::{
-        Capabilities, Prepared, ResponseTracker, ServerError, Status, code, gtid::Position, put_packets,
-    },
+    protocol::{Capabilities, Prepared, ResponseTracker, ServerError, Status, code, gtid::Position, put_packets},
     telemetry::Pin,
 };
 
@@ -44,7 +42,11 @@ pub enum Failure {
     Request(ServerError),
     /// The connection broke after the client was sent that many bytes; an error may follow with the sequence number
     /// `boundary`, unless a packet was cut.
-    Server { cause: String, sent: u64, boundary: Option<u8> },
+    Server {
+        cause: String,
+        sent: u64,
+        boundary: Option<u8>,
+    },
 }
 
 impl From<ConnectError> for Failure {

@@ -262,15 +262,6 @@ impl Session {
         self.entry.handle.statement_ends(schema, held, std::time::Instant::now());
     }
 
-    /// The held connection is dropped without being given back: it broke, or what it had must not live on.
-    pub fn lose_connection(&mut self) {
-        if let Some(held) = self.held.take() {
-            held.lease.discard();
-        }
-        self.state.lose_connection();
-        self.statements.lose_cursors();
-    }
-
     /// Resets the connection that the session holds and gives it back, without making anybody wait.
     pub fn leave(&mut self) {
         let Some(mut held) = self.held.take() else { return };

@@ -55,8 +55,10 @@ fn names_table(rule: &Rule, asked: &Asked<'_>) -> bool {
         let name = table.name.unquoted();
         let schema = table.schema.map_or_else(|| asked.schema.into(), |schema| schema.unquoted());
         let full = [&schema, &b"."[..], &name].concat();
-        rule.tables.iter().any(|pattern| {
-            if pattern.0.contains('.') { pattern.matches(&full) } else { pattern.matches(&name) }
-        })
+        rule.tables.iter().any(
+            |pattern| {
+                if pattern.0.contains('.') { pattern.matches(&full) } else { pattern.matches(&name) }
+            },
+        )
     })
 }

@@ -1,0 +1,169 @@
+//! A test bed: real servers, and Weir in front of them in this process.
+#![allow(dead_code, reason = "every test binary uses its part of the bed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test bed that cannot be set up fails the test")]
+
+use std::{
+    future::Future,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use mysql_async::{Conn, OptsBuilder, SslOpts, prelude::*};
+use weir::{
+    app::{self, Running, Source},
+    config::{self, ProcessSecrets},
+    sandbox::{Cluster, Flavor, Installation},
+    telemetry::{Pin, Reason},
+};
+
+/// How long a condition may take to come true on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The server families to test with: those that are installed, and those that `WEIR_REQUIRE` names, which must be.
+pub fn flavors() -> Vec<Flavor> {
+    let required = std::env::var("WEIR_REQUIRE").unwrap_or_default();
+    let wanted = |flavor: &Flavor| {
+        let found = Installation::find(*flavor).is_some();
+        assert!(found || !required.split(',').any(|name| name == flavor.name()), "{flavor} is required and missing");
+        if !found {
+            eprintln!("skipped: {flavor} is not installed");
+        }
+        found
+    };
+    Flavor::ALL.into_iter().filter(wanted).collect()
+}
+
+/// A writer, replicas, and Weir in front of them.
+pub struct Bed {
+    pub cluster: Cluster,
+    pub weir: Running,
+    folder: PathBuf,
+}
+
+impl Bed {
+    /// A writer `db0` and two replicas `db1`, `db2`, and a config with `extra` behind the basics of [`basics`].
+    pub async fn start(flavor: Flavor, extra: &str) -> Self {
+        let cluster = Cluster::start(flavor, 2).await.unwrap();
+        Self::with(cluster, extra).await
+    }
+
+    /// Weir in front of servers that are there.
+    pub async fn with(cluster: Cluster, extra: &str) -> Self {
+        let text = basics(&cluster) + extra;
+        Self::with_config(cluster, &text).await
+    }
+
+    /// Weir with exactly this config, in a file that can be edited.
+    pub async fn with_config(cluster: Cluster, text: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("weir-bed-{}-{:x}", std::process::id(), rand_number()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("weir.toml");
+        std::fs::write(&path, text).unwrap();
+        let config = config::parse(text, &ProcessSecrets).unwrap_or_else(|problems| panic!("{problems}\n{text}"));
+        let weir = app::start(config, Source::File(path)).await.unwrap();
+        Self { cluster, weir, folder }
+    }
+
+    /// The config file.
+    pub fn config_file(&self) -> PathBuf {
+        self.folder.join("weir.toml")
+    }
+
+    /// Replaces the config file, at once.
+    pub fn edit(&self, text: &str) {
+        let new = self.folder.join("new.toml");
+        std::fs::write(&new, text).unwrap();
+        std::fs::rename(new, self.config_file()).unwrap();
+    }
+
+    pub fn port(&self) -> u16 {
+        self.weir.addresses.listeners[0].unwrap().port()
+    }
+
+    /// Options for the user `app` in the schema `app`, through Weir.
+    pub fn options(&self) -> OptsBuilder {
+        OptsBuilder::default()
+            .ip_or_hostname("127.0.0.1")
+            .tcp_port(self.port())
+            // The driver would ask for the server's own socket, and go round Weir.
+            .prefer_socket(false)
+            .user(Some("app"))
+            .pass(Some("app-secret"))
+            .db_name(Some("app"))
+    }
+
+    pub async fn connect(&self) -> Conn {
+        Conn::new(self.options()).await.unwrap()
+    }
+
+    pub async fn connect_tls(&self) -> Conn {
+        let tls = SslOpts::default().with_danger_accept_invalid_certs(true);
+        Conn::new(self.options().ssl_opts(Some(tls))).await.unwrap()
+    }
+
+    /// Statements that were routed for a reason.
+    pub fn count(&self, reason: Reason) -> u64 {
+        self.weir.context.metrics.reason(reason)
+    }
+
+    /// Times that a session was pinned for a reason.
+    pub fn pinned(&self, pin: Pin) -> u64 {
+        self.weir.context.metrics.pin(pin)
+    }
+
+    /// Reads and other statements that a server has served.
+    pub fn served(&self, name: &str) -> (u64, u64) {
+        let metrics = self.weir.context.metrics.server(name);
+        (metrics.total(|shard| &shard.reads), metrics.total(|shard| &shard.writes))
+    }
+
+    /// Ends Weir and the servers.
+    pub async fn stop(self) {
+        self.weir.shut_down();
+        self.weir.ended().await;
+        std::fs::remove_dir_all(&self.folder).unwrap();
+    }
+}
+
+/// A config for a cluster: one listener on any port, the servers, the user `app`, the probe's user, doors on any port.
+pub fn basics(cluster: &Cluster) -> String {
+    let mut text = String::from("[[listeners]]\naddress = \"127.0.0.1:0\"\n");
+    for (number, server) in cluster.servers().enumerate() {
+        let role = if number == 0 { "writer" } else { "replica" };
+        text.push_str(&format!(
+            "[[servers]]\nname = \"db{number}\"\naddress = \"127.0.0.1:{}\"\nrole = \"{role}\"\n",
+            server.port()
+        ));
+    }
+    text.push_str("[[users]]\nname = \"app\"\npassword = \"app-secret\"\n");
+    text.push_str("[probe]\nuser = \"probe\"\npassword = \"probe-secret\"\ninterval = \"200ms\"\n");
+    text.push_str("[admin]\nconsole = \"127.0.0.1:0\"\nhttp = \"127.0.0.1:0\"\n");
+    text
+}
+
+/// Waits until `condition` holds; fails the test if it does not within [`PATIENCE`].
+pub async fn until<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition().await {
+        assert!(Instant::now() < deadline, "it never happened: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The port of the server that answers a statement.
+pub async fn answering_port(conn: &mut Conn, hint: &str) -> u16 {
+    conn.query_first(format!("{hint}SELECT @@port")).await.unwrap().unwrap()
+}
+
+/// The number and SQLSTATE of an error that a server sent.
+pub fn server_error(error: &mysql_async::Error) -> (u16, String) {
+    match error {
+        mysql_async::Error::Server(error) => (error.code, error.state.clone()),
+        other => panic!("not a server's error: {other}"),
+    }
+}
+
+fn rand_number() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}

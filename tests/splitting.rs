@@ -1,0 +1,49 @@
+//! Reads go to replicas, everything else to the writer, on real servers.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod bed;
+
+use bed::{Bed, flavors};
+use mysql_async::prelude::*;
+use weir::telemetry::Reason;
+
+#[tokio::test]
+async fn reads_are_spread_and_writes_are_not() {
+    for flavor in flavors() {
+        let bed = Bed::start(flavor, "").await;
+        let mut conn = bed.connect().await;
+        conn.query_drop("CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT, v INT)").await.unwrap();
+        conn.query_drop("INSERT INTO t (v) VALUES (1), (2)").await.unwrap();
+        bed.cluster.wait_caught_up().await.unwrap();
+        let mut fresh = bed.connect().await;
+        for _ in 0..20 {
+            let count: Option<u32> = fresh.query_first("SELECT COUNT(*) FROM t").await.unwrap();
+            assert_eq!(count, Some(2), "{flavor}");
+        }
+        let [one, two] = ["db1", "db2"].map(|name| bed.served(name));
+        assert_eq!((one, two), ((10, 0), (10, 0)), "{flavor}: reads and writes of the replicas");
+        assert_eq!(bed.count(Reason::Read), 20, "{flavor}");
+        assert_eq!(bed.count(Reason::Write), 2, "{flavor}");
+        drop((conn, fresh));
+        bed.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_session_reads_its_own_writes() {
+    for flavor in flavors() {
+        let bed = Bed::start(flavor, "").await;
+        let mut conn = bed.connect().await;
+        conn.query_drop("CREATE TABLE t (id INT PRIMARY KEY, v INT)").await.unwrap();
+        conn.query_drop("INSERT INTO t VALUES (1, 0)").await.unwrap();
+        for value in 1..50 {
+            conn.exec_drop("UPDATE t SET v = ? WHERE id = 1", (value,)).await.unwrap();
+            let seen: Option<u32> = conn.exec_first("SELECT v FROM t WHERE id = ?", (1,)).await.unwrap();
+            assert_eq!(seen, Some(value), "{flavor}");
+        }
+        let [one, two] = ["db1", "db2"].map(|name| bed.served(name).0);
+        assert!(one + two > 0, "{flavor}: replicas served reads");
+        drop(conn);
+        bed.stop().await;
+    }
+}
