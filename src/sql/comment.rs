@@ -48,6 +48,37 @@ impl Gate {
     }
 }
 
+/// The different versions that gated comments of a text name.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct GateVersions {
+    kept: [u32; 4],
+    count: usize,
+    /// Whether there was room for all.
+    pub complete: bool,
+}
+
+impl GateVersions {
+    pub(super) const NONE: Self = Self { kept: [0; 4], count: 0, complete: true };
+
+    pub(super) fn kept(&self) -> &[u32] {
+        self.kept.get(..self.count).unwrap_or_default()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    pub(super) fn add(&mut self, version: u32) {
+        if self.kept().contains(&version) {
+            return;
+        }
+        match self.kept.get_mut(self.count) {
+            Some(free) => (*free, self.count) = (version, self.count + 1),
+            None => self.complete = false,
+        }
+    }
+}
+
 /// The hint in the text between the marks of an ordinary comment.
 ///
 /// The comment starts with `weir:` and a word; whatever stands behind a blank is left alone.
@@ -75,7 +106,8 @@ mod tests {
 
     #[test]
     fn gates() {
-        let cases: [(&str, Dialect, u32, Option<(usize, bool)>); 13] = [
+        type Seen = Option<(usize, bool)>;
+        let cases: [(&str, Dialect, u32, Seen); 13] = [
             ("/*! a", Dialect::MySql, 80_000, Some((3, true))),
             ("/*!80000 a", Dialect::MySql, 80_000, Some((8, true))),
             ("/*!80001 a", Dialect::MySql, 80_000, Some((8, false))),

@@ -217,7 +217,7 @@ impl<'a, S: Sink> Normaliser<'a, S> {
 
     /// A blank, where the two tokens have one between them.
     fn separate(&mut self, text: &[u8]) {
-        let tight = matches!(text, b")" | b"," | b"." | b";") && self.last != Last::Operator;
+        let tight = matches!(text, b")" | b"," | b"." | b";");
         let call = text == b"(" && self.last == Last::Name;
         if !tight && !call && !matches!(self.last, Last::Nothing | Last::Open | Last::Dot) {
             self.sink.push(b' ');

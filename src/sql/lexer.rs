@@ -3,74 +3,9 @@
 //! Decides where a token, a string and a comment end, and which comments are code. What the tokens mean is left to the
 //! readers. The lexer never fails: bytes that no server accepts make it [`Lexer::doubtful`].
 
-use super::comment::{self, Gate, Gates};
+use super::comment::{self, Gate, GateVersions, Gates};
 use super::facts::{Hint, Mode};
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TokenKind {
-    /// A keyword or an identifier without quotes.
-    Word,
-    /// The same right behind a `.`: never a keyword.
-    Member,
-    /// An identifier in quotes, which belong to the text.
-    Quoted,
-    /// A string in quotes, which belong to the text.
-    Text,
-    Number,
-    /// `?`
-    Parameter,
-    /// `@name`, ``@`name` ``, `@'name'`.
-    UserVariable,
-    /// `@@name`, `@@scope.name`.
-    SystemVariable,
-    Open,
-    Close,
-    Comma,
-    Dot,
-    Semicolon,
-    /// Any other mark.
-    Operator,
-    End,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Token<'a> {
-    pub kind: TokenKind,
-    pub text: &'a [u8],
-    /// Where it starts in the whole.
-    pub start: usize,
-}
-
-/// The different versions that gated comments of a text name.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct GateVersions {
-    kept: [u32; 4],
-    count: usize,
-    /// Whether there was room for all.
-    pub complete: bool,
-}
-
-impl GateVersions {
-    const NONE: Self = Self { kept: [0; 4], count: 0, complete: true };
-
-    pub(super) fn kept(&self) -> &[u32] {
-        self.kept.get(..self.count).unwrap_or_default()
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    fn add(&mut self, version: u32) {
-        if self.kept().contains(&version) {
-            return;
-        }
-        match self.kept.get_mut(self.count) {
-            Some(free) => (*free, self.count) = (version, self.count + 1),
-            None => self.complete = false,
-        }
-    }
-}
+pub(super) use super::token::{Token, TokenKind};
 
 /// Copying a lexer is how to look ahead.
 #[derive(Debug, Clone, Copy)]
@@ -129,6 +64,16 @@ impl<'a> Lexer<'a> {
     /// The next token; `End` at the end, again and again.
     #[inline]
     pub(super) fn next(&mut self) -> Token<'a> {
+        #[cfg(test)]
+        let from = self.at;
+        let token = self.cut();
+        #[cfg(test)]
+        tests::count_bytes(self.at - from);
+        token
+    }
+
+    #[inline]
+    fn cut(&mut self) -> Token<'a> {
         loop {
             let start = self.at;
             let Some(&byte) = self.text.get(start) else {
@@ -422,3 +367,6 @@ fn is_hexadecimal(word: &[u8]) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,7 @@ mod lexer;
 mod names;
 mod reading;
 mod tables;
+mod token;
 mod verb;
 mod words;
 

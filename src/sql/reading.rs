@@ -3,11 +3,11 @@
 //! Decides how statements of one text add up, and what variables, names and calls in it do. What a statement's verb and
 //! the words behind it mean is left to `verb`.
 
-use super::comment::Gates;
+use super::comment::{GateVersions, Gates};
 use super::facts::{Dialect, Effects, Hint, Kind, Mode};
 use super::functions::{self, Call};
 use super::keywords::{Keyword, keyword};
-use super::lexer::{GateVersions, Lexer, Token, TokenKind};
+use super::lexer::{Lexer, Token, TokenKind};
 use super::names;
 use super::verb::Stage;
 

@@ -1,0 +1,282 @@
+//! Statements that read, and the clauses that make a read more than that.
+
+use super::*;
+
+const LOCKING: Effects = Effects::LOCKING_READ;
+const CONNECTION: Effects = Effects::CONNECTION;
+const VARIABLE: Effects = Effects::USER_VARIABLE;
+
+#[test]
+fn plain_reads() {
+    check(&[Row(
+        BOTH,
+        Kind::Read,
+        NONE,
+        &[
+            "SELECT 1",
+            "select 1;",
+            "SELECT 1 ; ; -- done",
+            "SELECT c FROM sbtest1 WHERE id=123",
+            "SELECT DISTINCT a.b, c.* FROM a JOIN c USING (id) WHERE a.x IN (1, 2) AND NOT EXISTS (SELECT 1 FROM d)",
+            "SELECT a FROM t WHERE b = ANY (SELECT c FROM d) OR b > ALL (SELECT 1) OR b = SOME (SELECT 2)",
+            "SELECT SQL_NO_CACHE HIGH_PRIORITY a FROM t USE INDEX (i) IGNORE INDEX FOR ORDER BY (j) LIMIT 5 OFFSET 2",
+            "SELECT a FROM t PARTITION (p0, p1) AS x ORDER BY (a), b DESC",
+            "(SELECT 1)",
+            "((SELECT 1) UNION ALL (SELECT 2)) ORDER BY 1",
+            "(SELECT a FROM t) UNION DISTINCT SELECT b FROM u",
+            "SELECT 1 EXCEPT (SELECT 2) INTERSECT SELECT 3",
+            "WITH a AS (SELECT 1) SELECT * FROM a",
+            "WITH RECURSIVE a (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM a WHERE n < 5) SELECT n FROM a",
+            "WITH a (b, c) AS (SELECT 1, 2), d (e) AS (SELECT 3) SELECT * FROM a, d",
+            "with x as (select 1) (select * from x) union select 2",
+            "SELECT * FROM (WITH a (b) AS (SELECT 1) SELECT * FROM a) AS x (y)",
+            "SELECT * FROM (SELECT 1, 2) x (a, b)",
+            "TABLE t ORDER BY a LIMIT 5",
+            "VALUES ROW(1, 2), ROW(3, 4)",
+            "VALUES (1, 2), (3, 4)",
+            "HELP 'SELECT'",
+            "CHECKSUM TABLE a, b QUICK",
+            "DESCRIBE t",
+            "DESC t c",
+            "desc s.t 'c%'",
+            "EXPLAIN t",
+            "EXPLAIN SELECT 1",
+            "EXPLAIN FORMAT=JSON SELECT * FROM t",
+            "EXPLAIN FORMAT = 'tree' SELECT * FROM t",
+            "EXPLAIN EXTENDED SELECT 1",
+            "EXPLAIN ANALYZE SELECT * FROM t WHERE a IN (1)",
+            "DESCRIBE ANALYZE FORMAT=TREE SELECT 1",
+            "EXPLAIN (SELECT 1)",
+            "EXPLAIN WITH a (b) AS (SELECT 1), c (d) AS (SELECT 2) SELECT * FROM a",
+            "SELECT CAST(a AS DECIMAL(10, 2)), CAST(b AS DATETIME(6)), CONVERT(c, CHAR(5)) FROM t",
+            "SELECT CAST(a AS CHAR(5) CHARACTER SET utf8mb4), CONVERT('x' USING latin1)",
+            "SELECT CASE (a) WHEN (1) THEN (2) ELSE (3) END FROM t",
+            "SELECT a FROM t WHERE (b) BETWEEN (1) AND (2) AND c LIKE ('x') AND d REGEXP ('y') AND e IS NOT NULL",
+            "SELECT a, SUM(b) OVER (PARTITION BY c ORDER BY d ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) FROM t",
+            "SELECT ROW_NUMBER() OVER w FROM t WINDOW w AS (ORDER BY a)",
+            "SELECT MATCH (a, b) AGAINST ('x' IN BOOLEAN MODE) FROM t",
+            "SELECT a -- FOR UPDATE\nFROM t # INTO OUTFILE\n/* LOCK IN SHARE MODE */",
+            "SELECT 'FOR UPDATE', \"LOCK IN SHARE MODE\", `INTO OUTFILE`, `delete` FROM `update`",
+            "SELECT t.update, t.delete, t.lock, t.into FROM t",
+            "SELECT 'it''s; DELETE FROM t', 'it\\'s; DELETE FROM t', \"a\"\"; DROP TABLE t\"",
+            "SELECT N'a', _utf8mb4'b', x'00', X'FF', 0xAB, b'01', 0b1, 1e5, .5, 1., 1.5e-3, \\N",
+            "SELECT a`b`, 1`c`FROM`t`",
+            "SELECT 5--1, 5 - -1, 5--a FROM t",
+            "SELECT updates, deleted, insert_id, locked, forward, intoxicated FROM replaces",
+            "SELECT REPLACE(a, 'x', 'y'), REPLACE (a, 'x', 'y'), REPLACE /* x */ (a, b, c), INSERT(a, 1, 2, 'z') FROM t",
+            "SELECT TRUNCATE(1.5, 0), IF(a, b, c), LEFT(a, 1), RIGHT(a, 1), REPEAT('a', 3), DEFAULT(a) FROM t",
+            "SELECT SUBSTRING(a FROM 1 FOR 2), TRIM(BOTH 'x' FROM a), EXTRACT(DAY FROM b), POSITION('a' IN b) FROM t",
+            "SELECT {d '2026-01-01'}, {fn CONCAT('a', 'b')}",
+            "SELECT a FROM {OJ t LEFT OUTER JOIN u ON t.i = u.i}",
+            "SELECT * FROM JSON_TABLE('[]', '$[*]' COLUMNS (a INT PATH '$.a', NESTED PATH '$.b' COLUMNS (c INT PATH '$')))
+             AS x",
+            "SELECT * FROM t WHERE a = ? AND b IN (?, ?)",
+            "SELECT * FROM mysql.user",
+            "SELECT * FROM information_schema.tables WHERE table_schema = DATABASE()",
+            "SELECT table_name FROM `information_schema`.`COLUMNS`",
+            "SELECT * FROM information_schema.statistics",
+            "SELECT a FROM t WHERE b = 1 FETCH FIRST 5 ROWS ONLY",
+            "SELECT * FROM t FETCH NEXT 5 ROWS ONLY",
+            "SELECT\t\n\r\x0b\x0c1",
+        ],
+    )]);
+}
+
+#[test]
+fn reads_of_one_dialect() {
+    check(&[
+        Row(
+            &[MARIADB],
+            Kind::Read,
+            NONE,
+            &[
+                "SELECT * FROM t FOR SYSTEM_TIME AS OF TIMESTAMP '2026-01-01'",
+                "SELECT * FROM t FOR SYSTEM_TIME BETWEEN (NOW() - INTERVAL 1 YEAR) AND NOW()",
+                "SELECT * FROM t FOR SYSTEM_TIME ALL",
+                "ANALYZE SELECT * FROM t",
+                "ANALYZE FORMAT=JSON SELECT * FROM t",
+                "ANALYZE FORMAT=JSON WITH a AS (SELECT 1) SELECT * FROM a",
+                "ANALYZE (SELECT 1)",
+            ],
+        ),
+        Row(
+            &[MYSQL],
+            Kind::Read,
+            NONE,
+            &[
+                "SELECT 1 MEMBER OF ('[1]')",
+                "SELECT * FROM t, LATERAL (SELECT t.a) AS x",
+                "SELECT /*+ SET_VAR(sort_buffer_size = 16M) BKA(t) */ a FROM t",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn shows() {
+    check(&[
+        Row(
+            BOTH,
+            Kind::Read,
+            NONE,
+            &[
+                "SHOW TABLES",
+                "SHOW FULL TABLES FROM s LIKE 'x%'",
+                "SHOW TABLE STATUS WHERE Name = 'x'",
+                "SHOW COLUMNS FROM t",
+                "SHOW FULL COLUMNS IN t IN s",
+                "SHOW FIELDS FROM t",
+                "SHOW CREATE TABLE t",
+                "SHOW CREATE VIEW v",
+                "SHOW CREATE PROCEDURE p",
+                "show create user 'a'@'b'",
+                "SHOW INDEX FROM t",
+                "SHOW INDEXES FROM t",
+                "SHOW KEYS FROM t",
+                "SHOW DATABASES",
+                "SHOW SCHEMAS LIKE 'x'",
+                "SHOW TRIGGERS",
+                "SHOW EVENTS",
+                "SHOW PROCEDURE STATUS",
+                "SHOW FUNCTION STATUS WHERE Db = 'x'",
+                "SHOW CHARACTER SET",
+                "SHOW COLLATION LIKE 'utf8%'",
+                "SHOW GRANTS FOR 'a'@'b'",
+                "SHOW GRANTS FOR a@localhost",
+                "SHOW PRIVILEGES",
+                "SHOW STORAGE ENGINES",
+                "SHOW PLUGINS",
+            ],
+        ),
+        Row(
+            BOTH,
+            Kind::Diagnostics,
+            NONE,
+            &[
+                "SHOW WARNINGS",
+                "SHOW WARNINGS LIMIT 5",
+                "show errors",
+                "SHOW COUNT(*) WARNINGS",
+                "SHOW COUNT(*) ERRORS",
+            ],
+        ),
+        Row(
+            BOTH,
+            Kind::Read,
+            CONNECTION,
+            &[
+                "SHOW PROCESSLIST",
+                "SHOW FULL PROCESSLIST",
+                "SHOW STATUS",
+                "SHOW GLOBAL STATUS LIKE 'x'",
+                "SHOW SESSION STATUS",
+                "SHOW VARIABLES LIKE 'x'",
+                "SHOW SESSION VARIABLES",
+                "SHOW MASTER STATUS",
+                "SHOW BINARY LOG STATUS",
+                "SHOW BINARY LOGS",
+                "SHOW REPLICA STATUS",
+                "SHOW SLAVE STATUS",
+                "SHOW ALL SLAVES STATUS",
+                "SHOW ENGINE INNODB STATUS",
+                "SHOW OPEN TABLES",
+                "SHOW PROFILE FOR QUERY 1",
+                "SHOW PROFILES",
+                "SHOW EXPLAIN FOR 5",
+                "SHOW ANALYZE FOR 5",
+                "SHOW USER_STATISTICS",
+                "SHOW something new",
+                "EXPLAIN FOR CONNECTION 5",
+                "EXPLAIN FORMAT=JSON FOR CONNECTION 5",
+                "SELECT * FROM performance_schema.threads",
+                "SELECT * FROM `Performance_Schema` . `threads`",
+                "SELECT * FROM sys.processlist",
+                "SELECT * FROM information_schema.PROCESSLIST",
+                "SELECT * FROM information_schema . `processlist`",
+                "SELECT * FROM information_schema . innodb_trx",
+                "SELECT * FROM INFORMATION_SCHEMA.INNODB_TRX",
+                "SELECT * FROM information_schema.session_variables, information_schema.global_status",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn locking_reads() {
+    check(&[
+        Row(
+            BOTH,
+            Kind::Read,
+            LOCKING,
+            &[
+                "SELECT * FROM t FOR UPDATE",
+                "SELECT * FROM t FOR UPDATE;",
+                "select * from t for/**/update",
+                "SELECT * FROM t FOR -- x\n UPDATE",
+                "SELECT * FROM t FOR UPDATE OF t",
+                "SELECT * FROM t FOR UPDATE OF t NOWAIT",
+                "SELECT * FROM t FOR UPDATE SKIP LOCKED",
+                "SELECT * FROM t FOR UPDATE WAIT 5",
+                "SELECT * FROM t FOR UPDATE NOWAIT",
+                "SELECT * FROM t FOR SHARE",
+                "SELECT * FROM t FOR SHARE OF t SKIP LOCKED",
+                "SELECT * FROM t LOCK IN SHARE MODE",
+                "SELECT * FROM t LOCK IN SHARE MODE WAIT 5",
+                "SELECT * FROM t WHERE a = 'x'FOR UPDATE",
+                "SELECT * FROM t WHERE a = `b`FOR UPDATE",
+                "SELECT * FROM t WHERE a = 1.5FOR UPDATE",
+                "SELECT * FROM t WHERE a = 1e5FOR UPDATE",
+                "SELECT * FROM (SELECT * FROM t FOR UPDATE) x",
+                "SELECT (SELECT a FROM t LOCK IN SHARE MODE)",
+                "SELECT * FROM t WHERE a IN (SELECT b FROM c FOR SHARE) ORDER BY a",
+                "(SELECT * FROM t FOR UPDATE) UNION SELECT 1",
+                "WITH a AS (SELECT * FROM t FOR UPDATE) SELECT * FROM a",
+                "WITH a AS (SELECT 1) SELECT * FROM a FOR UPDATE",
+                "TABLE t FOR UPDATE",
+                "EXPLAIN SELECT * FROM t FOR UPDATE",
+                "SELECT * FROM t /*! FOR UPDATE */",
+                "SELECT * FROM t /*!40001 FOR UPDATE */",
+                "SELECT * FROM t /*!99999 FOR */ /*!99999 UPDATE */",
+            ],
+        ),
+        Row(&[MARIADB], Kind::Read, LOCKING, &["SELECT * FROM t FOR SYSTEM_TIME ALL FOR UPDATE"]),
+        Row(BOTH, Kind::Write, LOCKING, &["INSERT INTO a SELECT * FROM t FOR UPDATE"]),
+    ]);
+}
+
+#[test]
+fn reads_into_something() {
+    check(&[
+        Row(
+            BOTH,
+            Kind::Read,
+            Effects::FILE,
+            &[
+                "SELECT * INTO OUTFILE '/tmp/x' FROM t",
+                "SELECT * FROM t INTO OUTFILE '/tmp/x' FIELDS TERMINATED BY ','",
+                "SELECT a FROM t LIMIT 1 INTO DUMPFILE '/tmp/x'",
+                "SELECT 1 UNION SELECT 2 INTO/**/OUTFILE 'x'",
+                "SELECT LOAD_FILE('/etc/hostname')",
+            ],
+        ),
+        Row(
+            BOTH,
+            Kind::Read,
+            VARIABLE,
+            &[
+                "SELECT a INTO @x FROM t",
+                "SELECT a, b FROM t INTO @x, @y",
+                "SELECT 1 INTO@x",
+                "SELECT @x",
+                "SELECT @`x y`, @'z', @\"w\"",
+                "SELECT @a := 1",
+                "SELECT @a:=@a+1 FROM t, (SELECT @a := 0) AS x",
+                "SELECT a FROM t WHERE b = @c",
+                "VALUES ROW(1) INTO @x",
+            ],
+        ),
+        Row(BOTH, Kind::Unknown, NONE, &["SELECT 1 INTO x", "SELECT a INTO `x` FROM t", "SELECT 1 INTO x, y"]),
+        Row(BOTH, Kind::Unknown, NONE, &["SELECT a FROM t PROCEDURE ANALYSE ()", "SELECT * FROM t PROCEDURE p"]),
+        Row(BOTH, Kind::Read, Effects::CALC_FOUND_ROWS, &["SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 5"]),
+    ]);
+}
