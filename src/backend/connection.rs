@@ -21,10 +21,10 @@ use crate::{
     protocol::{
         Capabilities, Greeting, Malformed, OkPacket, Prepared, ServerError, Status,
         auth::{Channel, LoginError, LoginRequest, ServerLogin, ServerStep, TlsUse},
-        bytes::Reader,
         code,
         login::Attributes,
         put_packets,
+        wire::Reader,
     },
     session::{CHARACTER_SETS, Settings, Value},
     sql::Dialect,
@@ -70,19 +70,13 @@ pub enum ConnectError {
     Io(#[from] io::Error),
     #[error("the server said nonsense: {0}")]
     Read(#[from] ReadError),
-    #[error("the server sent a malformed packet")]
-    Malformed,
+    #[error("the server sent a {0}")]
+    Malformed(#[from] Malformed),
     #[error("the login failed: {0}")]
     Login(#[from] LoginError),
     /// Something that Weir asked for itself.
     #[error("the server refused: {0}")]
     Refused(ServerError),
-}
-
-impl From<Malformed> for ConnectError {
-    fn from(_: Malformed) -> Self {
-        Self::Malformed
-    }
 }
 
 /// A connection to a server.
@@ -200,7 +194,7 @@ impl ServerConnection {
         for _ in &commands {
             reply = self.read_reply(scratch).await?;
         }
-        let row = reply.rows.pop().ok_or(ConnectError::Malformed)?;
+        let row = reply.rows.pop().ok_or(Malformed("character sets"))?;
         for (name, value) in CHARACTER_SETS.iter().zip(row) {
             self.baseline.set_variable(name, Value::Text(value.unwrap_or_default().into()));
         }
@@ -278,7 +272,7 @@ impl ServerConnection {
             Some(0xFE) if payload.len() < 9 => reply.status = OkPacket::parse_eof(&payload)?.status,
             Some(0xFF) => return Err(refused(&payload)),
             _ => {
-                let columns = Reader::new(&payload).lenenc()?;
+                let columns = Reader::new(&payload).lenenc("column count")?;
                 for _ in 0..columns + u64::from(!deprecate_eof) {
                     self.packets.read_payload(scratch, &mut payload, OWN_REPLY).await?;
                 }
@@ -289,7 +283,7 @@ impl ServerConnection {
                     match payload.first() {
                         Some(0xFE) => break,
                         Some(0xFF) => return Err(refused(&payload)),
-                        _ if size > OWN_REPLY => return Err(ConnectError::Malformed),
+                        _ if size > OWN_REPLY => return Err(Malformed("rows").into()),
                         _ => reply.rows.push(text_row(&payload)?),
                     }
                 }
@@ -314,17 +308,17 @@ impl ServerConnection {
 }
 
 fn refused(payload: &[u8]) -> ConnectError {
-    ServerError::parse(payload).map_or(ConnectError::Malformed, ConnectError::Refused)
+    ServerError::parse(payload).map_or_else(ConnectError::Malformed, ConnectError::Refused)
 }
 
 fn text_row(payload: &[u8]) -> Result<Vec<Option<Vec<u8>>>, Malformed> {
     let (mut reader, mut row) = (Reader::new(payload), Vec::new());
     while let Some(first) = reader.rest().first() {
         if *first == 0xFB {
-            reader.u8()?;
+            reader.u8("NULL")?;
             row.push(None);
         } else {
-            row.push(Some(reader.lenenc_bytes()?.to_vec()));
+            row.push(Some(reader.lenenc_bytes("value")?.to_vec()));
         }
     }
     Ok(row)
@@ -376,7 +370,7 @@ async fn log_in(
     if payload.first() == Some(&0xFF) {
         return Err(refused(&payload));
     }
-    let greeting = Greeting::parse(&payload).map_err(|_| ConnectError::Malformed)?;
+    let greeting = Greeting::parse(&payload)?;
     let request = LoginRequest {
         user: identity.user.as_bytes().to_vec(),
         password: identity.password.clone(),
@@ -421,7 +415,7 @@ async fn secure(packets: PacketStream, address: &Address, links: &Links) -> Resu
     };
     let name = rustls::pki_types::ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
     let sequence = packets.sequence;
-    let socket = packets.into_socket().ok_or(ConnectError::Malformed)?;
+    let socket = packets.into_socket().ok_or(Malformed("bytes ahead of TLS"))?;
     let stream = TlsConnector::from(links.tls_config.clone()).connect(name, socket).await?;
     let mut packets = PacketStream::new(Stream::Tls(Box::new(stream.into())));
     packets.sequence = sequence;

@@ -1,7 +1,7 @@
 //! The commands a client sends, as values.
 //! <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_command_phase.html>
 
-use super::bytes::{Malformed, Reader};
+use super::wire::{Malformed, Reader};
 
 /// Command bytes that Weir itself sends.
 pub mod code {
@@ -64,36 +64,41 @@ pub struct Execute<'a> {
     pub parameters: &'a [u8],
 }
 
+/// The field that names a prepared statement.
+const STATEMENT: &str = "statement id";
+
 impl<'a> Command<'a> {
     /// Parses a whole payload. An empty payload or a known command with a body too short is malformed.
     pub fn parse(payload: &'a [u8]) -> Result<Self, Malformed> {
-        let (&code, body) = payload.split_first().ok_or(Malformed)?;
+        let (&code, body) = payload.split_first().ok_or(Malformed("command"))?;
         let mut reader = Reader::new(body);
         Ok(match code {
             code::QUIT => Self::Quit,
             code::INIT_DB => Self::InitDb(body),
             code::QUERY => Self::Query(body),
-            0x04 => Self::FieldList { table: reader.nul_bytes()? },
+            0x04 => Self::FieldList { table: reader.nul("table")? },
             0x09 => Self::Statistics,
-            0x0C => Self::ProcessKill(reader.u32()?),
+            0x0C => Self::ProcessKill(reader.u32("connection id")?),
             code::PING => Self::Ping,
             0x11 => Self::ChangeUser(body),
             code::STMT_PREPARE => Self::Prepare(body),
             code::STMT_EXECUTE => Self::Execute(Execute {
-                statement: reader.u32()?,
-                flags: reader.u8()?,
-                iterations: reader.u32()?,
+                statement: reader.u32(STATEMENT)?,
+                flags: reader.u8("cursor type")?,
+                iterations: reader.u32("iterations")?,
                 parameters: reader.rest(),
             }),
-            code::STMT_SEND_LONG_DATA => {
-                Self::LongData { statement: reader.u32()?, parameter: reader.u16()?, data: reader.rest() }
-            }
-            code::STMT_CLOSE => Self::Close { statement: reader.u32()? },
-            0x1A => Self::ResetStatement { statement: reader.u32()? },
-            0x1B => Self::SetOption(reader.u16()?),
+            code::STMT_SEND_LONG_DATA => Self::LongData {
+                statement: reader.u32(STATEMENT)?,
+                parameter: reader.u16("parameter")?,
+                data: reader.rest(),
+            },
+            code::STMT_CLOSE => Self::Close { statement: reader.u32(STATEMENT)? },
+            0x1A => Self::ResetStatement { statement: reader.u32(STATEMENT)? },
+            0x1B => Self::SetOption(reader.u16("option")?),
             0x1C => {
-                let statement = reader.u32()?;
-                reader.u32()?;
+                let statement = reader.u32(STATEMENT)?;
+                reader.u32("row count")?;
                 Self::Fetch { statement }
             }
             code::RESET_CONNECTION => Self::ResetConnection,
@@ -109,15 +114,15 @@ mod tests {
     #[test]
     fn parses_every_command() {
         let cases: &[(&[u8], Result<Command<'_>, Malformed>)] = &[
-            (b"", Err(Malformed)),
+            (b"", Err(Malformed("command"))),
             (b"\x01", Ok(Command::Quit)),
             (b"\x02app", Ok(Command::InitDb(b"app"))),
             (b"\x03SELECT 1", Ok(Command::Query(b"SELECT 1"))),
             (b"\x04t\0wild", Ok(Command::FieldList { table: b"t" })),
-            (b"\x04t", Err(Malformed)),
+            (b"\x04t", Err(Malformed("table"))),
             (b"\x09", Ok(Command::Statistics)),
             (b"\x0C\x07\0\0\0", Ok(Command::ProcessKill(7))),
-            (b"\x0C\x07", Err(Malformed)),
+            (b"\x0C\x07", Err(Malformed("connection id"))),
             (b"\x0E", Ok(Command::Ping)),
             (b"\x11u\0", Ok(Command::ChangeUser(b"u\0"))),
             (b"\x16SELECT ?", Ok(Command::Prepare(b"SELECT ?"))),
@@ -125,13 +130,13 @@ mod tests {
                 b"\x17\x02\0\0\0\x01\x01\0\0\0\0\x01",
                 Ok(Command::Execute(Execute { statement: 2, flags: 1, iterations: 1, parameters: b"\0\x01" })),
             ),
-            (b"\x17\x02\0\0\0", Err(Malformed)),
+            (b"\x17\x02\0\0\0", Err(Malformed("cursor type"))),
             (b"\x18\x02\0\0\0\x03\0abc", Ok(Command::LongData { statement: 2, parameter: 3, data: b"abc" })),
             (b"\x19\x02\0\0\0", Ok(Command::Close { statement: 2 })),
             (b"\x1A\x02\0\0\0", Ok(Command::ResetStatement { statement: 2 })),
             (b"\x1B\x01\0", Ok(Command::SetOption(1))),
             (b"\x1C\x02\0\0\0\x0A\0\0\0", Ok(Command::Fetch { statement: 2 })),
-            (b"\x1C\x02\0\0\0", Err(Malformed)),
+            (b"\x1C\x02\0\0\0", Err(Malformed("row count"))),
             (b"\x1F", Ok(Command::ResetConnection)),
             (b"\x0D", Ok(Command::Unsupported(0x0D))),
             (b"\xFF", Ok(Command::Unsupported(0xFF))),

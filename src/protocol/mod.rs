@@ -2,7 +2,6 @@
 //! what a cryptographic primitive draws inside itself (OAEP padding, key generation).
 
 pub mod auth;
-pub mod bytes;
 pub mod capabilities;
 mod command;
 pub mod errors;
@@ -15,7 +14,6 @@ mod response;
 pub mod version;
 pub mod wire;
 
-pub use bytes::Malformed;
 pub use capabilities::Capabilities;
 pub use command::{Command, Execute, code};
 pub use errors::ServerError;
@@ -24,3 +22,4 @@ pub use ok::{Change, OkPacket, Status, changes};
 pub use packet::{HEADER, Header, MAX_PAYLOAD, put_packets};
 pub use response::{Control, ControlKind, MAX_CONTROL, Prepared, Progress, ResponseTracker, Shape};
 pub use version::ServerVersion;
+pub use wire::Malformed;

@@ -1,7 +1,7 @@
 //! OK and EOF packets: what a server says at the end of a reply, and what a client is told of it.
 //! <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_ok_packet.html>
 
-use super::bytes::{Malformed, Reader, put_lenenc, put_lenenc_bytes};
+use super::wire::{Malformed, Reader, put_lenenc, put_lenenc_bytes};
 
 /// Status flags of OK and EOF packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,23 +48,23 @@ impl<'a> OkPacket<'a> {
     /// `CLIENT_PROTOCOL_41` and `CLIENT_SESSION_TRACK`.
     pub fn parse(payload: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(payload);
-        reader.u8()?;
-        let affected_rows = reader.lenenc()?;
-        let insert_id = reader.lenenc()?;
-        let status = Status(reader.u16()?);
-        let warnings = reader.u16()?;
-        let info = if reader.is_empty() { &[][..] } else { reader.lenenc_bytes()? };
+        reader.u8("header")?;
+        let affected_rows = reader.lenenc("affected rows")?;
+        let insert_id = reader.lenenc("insert id")?;
+        let status = Status(reader.u16("status")?);
+        let warnings = reader.u16("warnings")?;
+        let info = if reader.is_empty() { &[][..] } else { reader.lenenc_bytes("info")? };
         let changed = status.has(Status::SESSION_STATE_CHANGED) && !reader.is_empty();
-        let changes = if changed { reader.lenenc_bytes()? } else { &[] };
+        let changes = if changed { reader.lenenc_bytes("session state changes")? } else { &[] };
         Ok(Self { affected_rows, insert_id, status, warnings, info, changes })
     }
 
     /// Parses an EOF packet's payload (first byte `0xFE`, 5 bytes).
     pub fn parse_eof(payload: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(payload);
-        reader.u8()?;
-        let warnings = reader.u16()?;
-        let status = Status(reader.u16()?);
+        reader.u8("header")?;
+        let warnings = reader.u16("warnings")?;
+        let status = Status(reader.u16("status")?);
         Ok(Self { affected_rows: 0, insert_id: 0, status, warnings, info: &[], changes: &[] })
     }
 
@@ -118,29 +118,29 @@ impl<'a> Changes<'a> {
     fn next_change(&mut self) -> Result<Option<Change<'a>>, Malformed> {
         loop {
             if !self.variables.is_empty() {
-                let name = self.variables.lenenc_bytes()?;
-                let value = self.variables.lenenc_bytes()?;
+                let name = self.variables.lenenc_bytes("variable name")?;
+                let value = self.variables.lenenc_bytes("variable value")?;
                 return Ok(Some(Change::Variable { name, value }));
             }
             if self.entries.is_empty() {
                 return Ok(None);
             }
-            let kind = self.entries.u8()?;
-            let mut entry = Reader::new(self.entries.lenenc_bytes()?);
+            let kind = self.entries.u8("change type")?;
+            let mut entry = Reader::new(self.entries.lenenc_bytes("change")?);
             return Ok(Some(match kind {
                 0 => {
                     self.variables = entry;
                     continue;
                 }
-                1 => Change::Schema(entry.lenenc_bytes()?),
+                1 => Change::Schema(entry.lenenc_bytes("schema")?),
                 2 => Change::State,
                 // One byte of encoding, which is always 0, then the text.
                 3 => {
-                    entry.u8()?;
-                    Change::Gtids(entry.lenenc_bytes()?)
+                    entry.u8("encoding")?;
+                    Change::Gtids(entry.lenenc_bytes("gtids")?)
                 }
-                4 => Change::Characteristics(entry.lenenc_bytes()?),
-                5 => Change::TransactionState(entry.lenenc_bytes()?),
+                4 => Change::Characteristics(entry.lenenc_bytes("characteristics")?),
+                5 => Change::TransactionState(entry.lenenc_bytes("transaction state")?),
                 _ => continue,
             }));
         }
@@ -226,6 +226,6 @@ mod tests {
     #[test]
     fn a_malformed_change_ends_the_iteration() {
         let found: Vec<_> = changes(b"\x00\x05\x03foo\x09").collect();
-        assert_eq!(found, vec![Err(Malformed)]);
+        assert_eq!(found, vec![Err(Malformed("variable value"))]);
     }
 }

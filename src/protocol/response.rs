@@ -6,9 +6,9 @@
 //! <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_query_response.html>
 
 use super::{
-    bytes::{Malformed, Reader},
     ok::{OkPacket, Status},
     packet::{HEADER, Header, MAX_PAYLOAD},
+    wire::{Malformed, Reader},
 };
 
 /// A packet that ends a result is never longer than this in a sane reply, bytes.
@@ -137,7 +137,7 @@ impl ResponseTracker {
             let rest = input.get(at..).unwrap_or_default();
             let Some(header) = Header::parse(rest) else { break };
             if header.sequence != self.sequence || self.state == State::Done {
-                return Err(Malformed);
+                return Err(Malformed("packet order"));
             }
             match self.packet(header, rest.get(HEADER..).unwrap_or_default())? {
                 Step::Incomplete => break,
@@ -168,13 +168,13 @@ impl ResponseTracker {
             return Ok(Step::Pass);
         }
         let Some(&first) = body.first() else {
-            return if header.length == 0 { Err(Malformed) } else { Ok(Step::Incomplete) };
+            return if header.length == 0 { Err(Malformed("empty packet")) } else { Ok(Step::Incomplete) };
         };
         let Some(kind) = self.control_kind(first, header.length)? else {
             return self.pass_definition_or_row(header, body);
         };
         if header.length > MAX_CONTROL {
-            return Err(Malformed);
+            return Err(Malformed("end of result"));
         }
         match body.get(..header.length) {
             Some(payload) => self.control(kind, payload).map(|()| Step::Control(kind)),
@@ -197,7 +197,7 @@ impl ResponseTracker {
             (State::Rows, _, 0xFE) if !self.deprecate_eof && short => ControlKind::Eof,
             (State::DefinitionsEof { .. }, _, 0xFE) if short => ControlKind::Eof,
             (State::Rows | State::Definitions { .. }, _, _) => return Ok(None),
-            _ => return Err(Malformed),
+            _ => return Err(Malformed("header byte")),
         }))
     }
 
@@ -205,7 +205,7 @@ impl ResponseTracker {
         match self.state {
             State::First => {
                 let Some(payload) = body.get(..header.length) else { return Ok(Step::Incomplete) };
-                let left = Reader::new(payload).lenenc()?;
+                let left = Reader::new(payload).lenenc("column count")?;
                 self.state = State::Definitions { left, then: Then::Rows };
             }
             State::Definitions { left: left @ 2.., then } => {
@@ -277,8 +277,9 @@ impl Prepared {
 
     pub fn parse(payload: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(payload);
-        reader.u8()?;
-        Ok(Self { statement: reader.u32()?, columns: reader.u16()?, parameters: reader.u16()? })
+        reader.u8("header")?;
+        let statement = reader.u32("statement id")?;
+        Ok(Self { statement, columns: reader.u16("column count")?, parameters: reader.u16("parameter count")? })
     }
 }
 
@@ -309,7 +310,7 @@ mod tests {
         let (mut start, mut end, mut kinds) = (0, 0, Vec::new());
         while !tracker.is_done() {
             if end == stream.len() && start == end {
-                return Err(Malformed);
+                return Err(Malformed("stream ended"));
             }
             let before = (start, end);
             end = (end + piece).min(stream.len());
@@ -322,7 +323,7 @@ mod tests {
                 kinds.push(control.kind);
             }
             if before == (start, end) {
-                return Err(Malformed);
+                return Err(Malformed("no progress"));
             }
         }
         assert_eq!(start, stream.len(), "everything was taken");
@@ -386,15 +387,15 @@ mod tests {
 
     #[test]
     fn nonsense_is_malformed() {
-        let cases: &[(&str, Shape, &[u8])] = &[
-            ("wrong sequence", Shape::Results, b"\x07\0\0\x05\0\0\0\x02\0\0\0"),
-            ("empty first packet", Shape::Results, b"\0\0\0\x01"),
-            ("ok cut short", Shape::Results, b"\x02\0\0\x01\0\0"),
-            ("columns for a simple command", Shape::Simple, b"\x01\0\0\x01\x05"),
-            ("a giant control packet", Shape::Simple, b"\xFF\xFF\x7F\x01\0"),
-            ("bytes behind the end", Shape::Simple, b"\x07\0\0\x01\0\0\0\x02\0\0\0\x01\0\0\x02\0"),
+        let cases: &[(&str, &str, Shape, &[u8])] = &[
+            ("wrong sequence", "packet order", Shape::Results, b"\x07\0\0\x05\0\0\0\x02\0\0\0"),
+            ("empty first packet", "empty packet", Shape::Results, b"\0\0\0\x01"),
+            ("ok cut short", "insert id", Shape::Results, b"\x02\0\0\x01\0\0"),
+            ("columns for a simple command", "header byte", Shape::Simple, b"\x01\0\0\x01\x05"),
+            ("a giant control packet", "end of result", Shape::Simple, b"\xFF\xFF\x7F\x01\0"),
+            ("bytes behind the end", "packet order", Shape::Simple, b"\x07\0\0\x01\0\0\0\x02\0\0\0\x01\0\0\x02\0"),
         ];
-        for (name, shape, stream) in cases {
+        for (name, field, shape, stream) in cases {
             let mut tracker = ResponseTracker::new(*shape, true);
             let mut at = 0;
             let result = loop {
@@ -403,7 +404,7 @@ mod tests {
                     other => break other,
                 }
             };
-            assert_eq!(result, Err(Malformed), "{name}");
+            assert_eq!(result, Err(Malformed(field)), "{name}");
         }
     }
 

@@ -4,8 +4,8 @@
 use super::relay::{Observer, replace_payload};
 use crate::{
     protocol::{
-        Capabilities, Change, Control, ControlKind, HEADER, Malformed, OkPacket, Prepared, ServerError, Status, bytes,
-        changes,
+        Capabilities, Change, Control, ControlKind, HEADER, Malformed, OkPacket, Prepared, ServerError, Status,
+        changes, wire::put_lenenc_bytes,
     },
     session::SessionState,
     sql::Statement,
@@ -36,7 +36,7 @@ pub struct ReplyObserver<'a> {
 
 impl Observer for ReplyObserver<'_> {
     fn control(&mut self, control: Control, packet: &mut [u8]) -> Result<usize, Malformed> {
-        let payload = packet.get(HEADER..).ok_or(Malformed)?;
+        let payload = packet.get(HEADER..).ok_or(Malformed("header"))?;
         match control.kind {
             ControlKind::Ok => {
                 let ok = OkPacket::parse(payload)?;
@@ -53,19 +53,22 @@ impl Observer for ReplyObserver<'_> {
                 self.state.observe(&eof, self.statement.kind, self.statement.effects);
                 if eof.status.has(Status::SESSION_STATE_CHANGED) && !self.unfiltered {
                     let status = eof.status.without(Status::SESSION_STATE_CHANGED).0.to_le_bytes();
-                    packet.get_mut(HEADER + 3..HEADER + 5).ok_or(Malformed)?.copy_from_slice(&status);
+                    packet.get_mut(HEADER + 3..HEADER + 5).ok_or(Malformed("status"))?.copy_from_slice(&status);
                 }
             }
             ControlKind::Err => {
-                self.error = Some(ServerError::parse(payload).map_err(|_| Malformed)?.code);
+                self.error = Some(ServerError::parse(payload)?.code);
             }
             ControlKind::Prepared => {
                 self.prepared = Some(Prepared::parse(payload)?);
                 let place = HEADER + Prepared::ID.start..HEADER + Prepared::ID.end;
-                packet.get_mut(place).ok_or(Malformed)?.copy_from_slice(&self.statement_id.to_le_bytes());
+                packet
+                    .get_mut(place)
+                    .ok_or(Malformed("statement id"))?
+                    .copy_from_slice(&self.statement_id.to_le_bytes());
             }
             // Weir does not offer LOCAL INFILE to clients and does not ask servers for it.
-            ControlKind::Infile => return Err(Malformed),
+            ControlKind::Infile => return Err(Malformed("header byte")),
         }
         Ok(control.length)
     }
@@ -92,18 +95,18 @@ fn put_change(out: &mut Vec<u8>, change: Change<'_>) {
     let mut body = Vec::new();
     let kind = match change {
         Change::Variable { name, value } if TRACKED_BY_DEFAULT.contains(&name) => {
-            bytes::put_lenenc_bytes(&mut body, name);
-            bytes::put_lenenc_bytes(&mut body, value);
+            put_lenenc_bytes(&mut body, name);
+            put_lenenc_bytes(&mut body, value);
             0
         }
         Change::Schema(name) => {
-            bytes::put_lenenc_bytes(&mut body, name);
+            put_lenenc_bytes(&mut body, name);
             1
         }
         _ => return,
     };
     out.push(kind);
-    bytes::put_lenenc_bytes(out, &body);
+    put_lenenc_bytes(out, &body);
 }
 
 #[cfg(test)]
@@ -149,7 +152,7 @@ mod tests {
         assert_eq!(told(Capabilities::NONE, &all), plain);
         assert_eq!(told(Capabilities::SESSION_TRACK, &entry(2, b"1")), plain);
         let mut expected = b"\0\x01\x02\x02\x40\0\0\0".to_vec();
-        bytes::put_lenenc_bytes(&mut expected, &kept);
+        put_lenenc_bytes(&mut expected, &kept);
         assert_eq!(told(Capabilities::SESSION_TRACK, &all), expected);
     }
 }

@@ -136,11 +136,11 @@ impl ClientStatement {
             payload.extend_from_slice(parameters);
             return Ok(());
         }
-        let (nulls, rest) = parameters.split_at_checked(count.div_ceil(8)).ok_or(Malformed)?;
-        let (&bound, rest) = rest.split_first().ok_or(Malformed)?;
+        let (nulls, rest) = parameters.split_at_checked(count.div_ceil(8)).ok_or(Malformed("NULL bitmap"))?;
+        let (&bound, rest) = rest.split_first().ok_or(Malformed("new types flag"))?;
         payload.extend_from_slice(nulls);
         let values = if bound == 1 {
-            let (types, values) = rest.split_at_checked(2 * count).ok_or(Malformed)?;
+            let (types, values) = rest.split_at_checked(2 * count).ok_or(Malformed("parameter types"))?;
             if self.types.as_deref() != Some(types) {
                 self.types = Some(types.into());
             }
@@ -191,8 +191,14 @@ mod tests {
 
     #[test]
     fn malformed_parameters_are_found() {
-        for parameters in [&b""[..], b"\0", b"\0\x01", b"\0\x01\x03"] {
-            assert_eq!(executed(&mut statement(1), parameters), Err(Malformed), "{parameters:x?}");
+        let cases = [
+            (&b""[..], "NULL bitmap"),
+            (b"\0", "new types flag"),
+            (b"\0\x01", "parameter types"),
+            (b"\0\x01\x03", "parameter types"),
+        ];
+        for (parameters, field) in cases {
+            assert_eq!(executed(&mut statement(1), parameters), Err(Malformed(field)), "{parameters:x?}");
         }
         assert!(executed(&mut statement(0), b"").is_ok());
     }

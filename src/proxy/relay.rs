@@ -33,7 +33,7 @@ pub enum RelayError {
     Server(#[from] io::Error),
     #[error("the server closed the connection")]
     Closed,
-    #[error("the server sent a malformed reply")]
+    #[error("the server sent a {0}")]
     Malformed(#[from] Malformed),
 }
 
@@ -127,7 +127,7 @@ impl<'a, O: Observer> Relay<'a, O> {
         self.write(cx, &bytes[from..at])?;
         if self.tracker.is_done() && at < bytes.len() {
             // Bytes behind the end of the reply answer nothing that was asked.
-            return Err(Malformed.into());
+            return Err(Malformed("bytes behind the end").into());
         }
         self.carry.extend_from_slice(&bytes[at..]);
         Ok(())
@@ -151,7 +151,7 @@ impl<'a, O: Observer> Relay<'a, O> {
 /// Puts a new payload into the place of a packet's old one, which is not shorter. Returns the packet's new length.
 pub fn replace_payload(packet: &mut [u8], payload: &[u8]) -> Result<usize, Malformed> {
     let length = HEADER + payload.len();
-    let place = packet.get_mut(HEADER..length).ok_or(Malformed)?;
+    let place = packet.get_mut(HEADER..length).ok_or(Malformed("end of result"))?;
     place.copy_from_slice(payload);
     let size = (payload.len() as u32).to_le_bytes();
     packet[..3].copy_from_slice(&size[..3]);
