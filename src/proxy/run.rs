@@ -86,7 +86,7 @@ impl Session {
             let failure = match self.exchange(&mut held, &request, wait.as_ref()).await {
                 Ok(exchanged) => {
                     self.count(reason);
-                    return self.finish(held, &request, exchanged, reason, consistency).await;
+                    return self.finish(held, &request, exchanged, consistency).await;
                 }
                 Err(failure) => failure,
             };
@@ -191,10 +191,9 @@ impl Session {
         mut held: Held,
         request: &Request<'_>,
         exchanged: Exchanged,
-        reason: Reason,
         consistency: Consistency,
     ) -> Result<(), End> {
-        self.count_on_server(&held, request, &exchanged, reason);
+        self.count_on_server(&held, request, &exchanged);
         let before = self.state.pins();
         if exchanged.error.is_none() {
             self.state.observe_text(request.statement.effects);
@@ -287,14 +286,16 @@ impl Session {
         Ok(())
     }
 
-    fn count_on_server(&self, held: &Held, request: &Request<'_>, exchanged: &Exchanged, reason: Reason) {
+    fn count_on_server(&self, held: &Held, request: &Request<'_>, exchanged: &Exchanged) {
         let shard = held.server.metrics.shard(self.worker.index);
         if exchanged.error.is_some() {
             shard.errors.inc();
         }
         match request.statement.kind {
             Kind::Begin(Access::ReadOnly | Access::ReadWrite) => shard.transactions.inc(),
-            Kind::Read if reason != Reason::Transaction => shard.reads.inc(),
+            // Its begin was counted.
+            Kind::Transaction => {}
+            Kind::Read => shard.reads.inc(),
             _ => shard.writes.inc(),
         }
         self.worker.shard().bytes_out.add(exchanged.sent);

@@ -144,8 +144,8 @@ const TOTALS: &[Total] = &[
 type ServerTotal = (&'static str, &'static str, fn(&ServerShard) -> &Counter);
 
 const SERVER_TOTALS: &[ServerTotal] = &[
-    ("server_reads_total", "Statements that only read, outside transactions.", |shard| &shard.reads),
-    ("server_writes_total", "Every other statement.", |shard| &shard.writes),
+    ("server_reads_total", "Statements that only read.", |shard| &shard.reads),
+    ("server_writes_total", "Every other statement but what begins and ends transactions.", |shard| &shard.writes),
     ("server_transactions_total", "Transactions begun.", |shard| &shard.transactions),
     ("server_errors_total", "Statements answered with an error, and connections lost.", |shard| &shard.errors),
 ];

@@ -214,9 +214,9 @@ impl ServerMetrics {
 /// What one worker counts about one server.
 #[derive(Debug, Default)]
 pub struct ServerShard {
-    /// Statements outside a transaction that only read.
+    /// Statements that only read.
     pub reads: Counter,
-    /// Every other statement.
+    /// Every other statement but what begins and ends transactions.
     pub writes: Counter,
     /// Transactions begun, explicit ones.
     pub transactions: Counter,
