@@ -8,10 +8,10 @@ FUZZ_SECONDS ?= 60
 help: ## tell what there is
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-demo: ## start a writer, two replicas and Weir in front of them, and watch (ONCE=1: show and exit)
+demo: ## start a writer, two replicas and Weir in front of them, and watch (ONCE=1: show and exit; ARGS='--flavor mysql9')
 	@.ci/install demo
 	cargo build --release --locked
-	target/release/weir sandbox --demo $(if $(ONCE),--once)
+	target/release/weir sandbox --demo $(if $(ONCE),--once) $(ARGS)
 
 # MySQL 9 is in no stable release of Debian: without it the rest is tested, and the last line says so.
 test: ## install the servers that tests need, then run every check

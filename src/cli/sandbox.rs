@@ -81,10 +81,16 @@ impl Arguments {
             .into_iter()
             .filter_map(|(flag, address)| {
                 let error = TcpListener::bind(address).err()?;
-                Some(format!("cannot listen on {address}: {error}; choose another: {flag} 127.0.0.1:PORT"))
+                let why =
+                    if error.kind() == io::ErrorKind::AddrInUse { "is taken".to_owned() } else { error.to_string() };
+                Some(format!("{address}: {why}; choose another with {flag} 127.0.0.1:PORT"))
             })
             .collect();
-        if taken.is_empty() { Ok(()) } else { Err(anyhow::anyhow!(taken.join("\n")).into()) }
+        if taken.is_empty() {
+            Ok(())
+        } else {
+            Err(anyhow::anyhow!("cannot listen on\n  {}", taken.join("\n  ")).into())
+        }
     }
 
     fn flavor(&self) -> anyhow::Result<Flavor> {
@@ -160,7 +166,7 @@ impl Sandbox {
     /// Tells what can be tried.
     fn invite(&self) -> io::Result<()> {
         let client = client(self.cluster.flavor());
-        let mut lines = String::from("\nWeir is up. Try it from another terminal:\n");
+        let mut lines = String::from("Weir is up. Try it from another terminal:\n");
         let mut line = |what: &str, how: &dyn Display| lines += &format!("  {what:<10} {how}\n");
         if let Some(address) = self.listener().map(reachable) {
             let (user, password) = (APP.name, APP.password);
