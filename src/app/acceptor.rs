@@ -55,6 +55,14 @@ impl Bound {
         bound.map_err(|error| StartError::Listen { address: address.to_string(), error })
     }
 
+    /// Sets the TCP congestion control of every client that is accepted from now on.
+    pub fn set_congestion_control(&self, name: &str) -> Result<(), StartError> {
+        let Self::Tcp(listener) = self else { return Ok(()) };
+        SockRef::from(listener)
+            .set_tcp_congestion(name.as_bytes())
+            .map_err(|error| StartError::CongestionControl { name: name.to_owned(), error })
+    }
+
     /// None for a Unix socket.
     pub fn address(&self) -> Option<SocketAddr> {
         match self {

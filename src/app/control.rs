@@ -79,7 +79,11 @@ async fn begin(config: Config, source: Source) -> Result<(Plane, Inputs, Address
     let (context, requests, failures) = context(&config, count)?;
     let mut bound = Vec::new();
     for listener in &config.listeners {
-        bound.push((Bound::new(&listener.address).await?, listener.clone()));
+        let socket = Bound::new(&listener.address).await?;
+        if let Some(name) = &config.runtime.congestion_control {
+            socket.set_congestion_control(name)?;
+        }
+        bound.push((socket, listener.clone()));
     }
     let (readiness, ready) = watch::channel(Readiness::NotReady("starting".to_owned()));
     let (mut others, console, http) = doors::open(&config, &context, &ready).await?;

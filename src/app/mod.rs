@@ -42,6 +42,8 @@ pub enum Source {
 pub enum StartError {
     #[error("cannot listen on {address}: {error}")]
     Listen { address: String, error: io::Error },
+    #[error("the kernel does not know the congestion control {name:?}: {error}")]
+    CongestionControl { name: String, error: io::Error },
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error(transparent)]

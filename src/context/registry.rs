@@ -2,14 +2,19 @@
 
 use std::{
     collections::BTreeMap,
+    future::poll_fn,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU8, AtomicU32, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU8, AtomicU32,
+            Ordering::{AcqRel, Relaxed, Release},
+        },
     },
+    task::Poll,
     time::Instant,
 };
 
-use tokio::sync::Notify;
+use atomic_waker::AtomicWaker;
 
 use super::SessionView;
 use crate::{
@@ -31,7 +36,9 @@ pub struct SessionHandle {
     pub client: String,
     live: Mutex<Live>,
     kill: AtomicU8,
-    killed: Notify,
+    /// Something was asked, or there is something to look at. Waited for with every statement, so it costs no lock.
+    called: AtomicBool,
+    waker: AtomicWaker,
 }
 
 #[derive(Debug, Clone)]
@@ -77,8 +84,14 @@ impl Registry {
             reason: None,
             statements: 0,
         };
-        let handle =
-            SessionHandle { id, client, live: Mutex::new(live), kill: AtomicU8::new(0), killed: Notify::new() };
+        let handle = SessionHandle {
+            id,
+            client,
+            live: Mutex::new(live),
+            kill: AtomicU8::new(0),
+            called: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+        };
         let handle = Arc::new(handle);
         sessions.insert(id, handle.clone());
         Entry { registry: self.clone(), handle }
@@ -176,7 +189,7 @@ impl SessionHandle {
             Kill::Session => 3,
         };
         self.kill.fetch_max(code, Relaxed);
-        self.killed.notify_one();
+        self.wake();
     }
 
     /// What was asked. A request to kill the statement is answered once.
@@ -195,7 +208,8 @@ impl SessionHandle {
 
     /// Makes a running statement look whether its server is still alive.
     pub fn wake(&self) {
-        self.killed.notify_one();
+        self.called.store(true, Release);
+        self.waker.wake();
     }
 
     /// The server whose connection it holds.
@@ -203,8 +217,13 @@ impl SessionHandle {
         self.live().server.clone()
     }
 
-    /// Waits until something was asked. Cancel-safe: a request that comes while nobody waits is kept.
-    pub async fn killed(&self) {
-        self.killed.notified().await;
+    /// Waits until the session was called. Cancel-safe: a call that comes while nobody waits is kept. Only the session
+    /// itself may wait.
+    pub async fn called(&self) {
+        poll_fn(|cx| {
+            self.waker.register(cx.waker());
+            if self.called.swap(false, AcqRel) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 }

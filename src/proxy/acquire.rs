@@ -48,7 +48,6 @@ impl Session {
         let begun = Instant::now();
         let mut excluded = excluded.to_vec();
         loop {
-            let mut changed = self.worker.context.generation.subscribe();
             let cluster = self.worker.context.cluster.load_full();
             if let Some(choice) = self.choose(&cluster, &config, decision, consistency, &excluded) {
                 let server = cluster.members[choice.place].server.clone();
@@ -64,7 +63,9 @@ impl Session {
                 continue;
             }
             // What failed a moment ago may be back when the cluster has changed.
-            if timeout_at((begun + config.failover.hold).into(), changed.changed()).await.is_err() {
+            let mut generation = self.worker.context.generation.subscribe();
+            let changed = generation.wait_for(|current| *current != cluster.generation);
+            if timeout_at((begun + config.failover.hold).into(), changed).await.is_err() {
                 return Err(no_server(decision.target));
             }
             excluded.clear();

@@ -76,8 +76,9 @@ impl Session {
             tokio::pin!(conversation);
             loop {
                 tokio::select! {
+                    biased;
                     result = &mut conversation => break result,
-                    () = handle.killed() => match handle.asked() {
+                    () = handle.called() => match handle.asked() {
                         Some(Kill::Query) => killer.kill(),
                         Some(Kill::Session) => break Err(Failure::Killed),
                         // Woken to look: the monitor found the server dead.

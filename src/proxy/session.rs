@@ -227,12 +227,13 @@ impl Session {
                 }
             };
             tokio::select! {
+                biased;
                 result = wait => return match result {
                     Ok(Ok(())) => Ok(()),
                     Ok(Err(error)) => Err(end_of(&error)),
                     Err(_) => Err(End::Error(ServerError::idle_timeout())),
                 },
-                () = handle.killed() => {}
+                () = handle.called() => {}
             }
         }
     }
