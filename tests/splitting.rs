@@ -47,3 +47,24 @@ async fn a_session_reads_its_own_writes() {
         bed.stop().await;
     }
 }
+
+#[tokio::test]
+async fn texts_that_cannot_be_trusted_go_to_the_writer() {
+    for flavor in flavors() {
+        let bed = Bed::start(flavor, "").await;
+        let cases = [
+            ("SET NAMES gbk", "SELECT 1", Reason::Unknown),
+            ("SET NAMES utf8mb4", "SELECT 1", Reason::Read),
+            ("USE performance_schema", "SELECT 1", Reason::ConnectionState),
+        ];
+        let mut conn = bed.connect().await;
+        for (before, read, reason) in cases {
+            conn.query_drop(before).await.unwrap();
+            let counted = bed.count(reason);
+            conn.query_drop(read).await.unwrap();
+            assert_eq!(bed.count(reason), counted + 1, "{flavor}: {before}");
+        }
+        drop(conn);
+        bed.stop().await;
+    }
+}

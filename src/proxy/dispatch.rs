@@ -17,8 +17,8 @@ use crate::{
         auth::{Attempt, Challenge, ClientAuth, Plugin},
         login::ChangeUser,
     },
-    session::SessionState,
-    sql::{self, Effects, Kind, Mode, Statement},
+    session::{self, SessionState, Value},
+    sql::{self, Effects, Kind, Statement},
     telemetry::{Pin, Reason},
 };
 
@@ -63,8 +63,25 @@ impl Session {
         }
     }
 
-    fn mode(&self) -> Mode {
-        self.state.mode(self.worker.context.cluster.load().mode)
+    /// The facts of a text, as far as this session's settings let it be read.
+    fn classify<'a>(&self, sql: &'a [u8]) -> Statement<'a> {
+        let settings = self.state.settings();
+        let mode = self.state.mode(self.worker.context.cluster.load().mode);
+        let mut statement = sql::classify(sql, mode);
+        let charset = match settings.variable(b"character_set_client") {
+            Some(Value::Text(name)) => Some(name.as_ref()),
+            _ => None,
+        };
+        if session::is_ambiguous(charset, self.identity.collation) {
+            statement.kind = statement.kind.max(Kind::Unknown);
+        }
+        // Tables without a schema in front are about one server there, too.
+        let about_one_server = [&b"performance_schema"[..], b"sys"];
+        if settings.schema().is_some_and(|schema| about_one_server.iter().any(|name| schema.eq_ignore_ascii_case(name)))
+        {
+            statement.effects = statement.effects.with(Effects::CONNECTION);
+        }
+        statement
     }
 
     async fn local_ok(&mut self) -> Result<(), End> {
@@ -73,7 +90,7 @@ impl Session {
     }
 
     async fn query(&mut self, sql: &[u8], payload: &[u8]) -> Result<(), End> {
-        let statement = sql::classify(sql, self.mode());
+        let statement = self.classify(sql);
         if statement.kind == Kind::Kill
             && let Some((id, what)) = super::kill::parse(sql)
         {
@@ -87,7 +104,7 @@ impl Session {
         if self.statements.len() >= limit as usize {
             return self.send_error(&ServerError::too_many_statements(limit.into())).await;
         }
-        let statement = sql::classify(sql, self.mode());
+        let statement = self.classify(sql);
         let text = Arc::new(PreparedText::new(sql, self.state.settings().clone()));
         let body = Body::Prepare { payload, text };
         self.run(Request { sql, body, shape: Shape::Prepare, statement }).await
@@ -109,7 +126,7 @@ impl Session {
             statement.text = Arc::new(statement.text.own());
         }
         let text = statement.text.clone();
-        let facts = sql::classify(&text.sql, self.mode());
+        let facts = self.classify(&text.sql);
         let body = Body::Execute { execute, text: text.clone() };
         self.run(Request { sql: &text.sql, body, shape: Shape::Results, statement: facts }).await
     }

@@ -3,10 +3,12 @@
 //! Changed only by what a server reported ([`SessionState::observe`]), plus the few things servers do not report and
 //! the text alone gives away.
 
+mod charset;
 mod pins;
 mod settings;
 mod state;
 
+pub use charset::is_ambiguous;
 pub use pins::Pins;
 pub use settings::{Settings, Step, Value};
 pub use state::{CHARACTER_SETS, Fate, SessionState};
