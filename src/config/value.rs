@@ -87,7 +87,7 @@ pub fn parse_size(text: &str) -> Result<usize, InvalidValue> {
 /// The text that [`parse_size`] reads back to the same value, in the largest unit that divides it.
 pub fn size_text(bytes: usize) -> String {
     let (unit, scale) =
-        SIZE_UNITS.into_iter().find(|(_, scale)| bytes >= *scale && bytes % scale == 0).unwrap_or(("B", 1));
+        SIZE_UNITS.into_iter().find(|(_, scale)| bytes >= *scale && bytes.is_multiple_of(*scale)).unwrap_or(("B", 1));
     format!("{}{unit}", bytes / scale)
 }
 
