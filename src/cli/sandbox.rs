@@ -68,6 +68,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failed> {
                 signals.any().await;
             }
             sandbox.end(&mut signals).await;
+            if !arguments.once {
+                say("\nEverything is removed.")?;
+            }
             shown.context("interrupted")?.map(|()| ExitCode::SUCCESS)
         })
         .map_err(|error| Failed { code: exit::FAILURE, error })
@@ -110,7 +113,8 @@ struct Sandbox {
 async fn start(arguments: &Arguments) -> anyhow::Result<Sandbox> {
     let flavor = arguments.flavor()?;
     let replicas = usize::from(arguments.replicas);
-    say(format_args!("Starting a writer and {replicas} replicas ({flavor}) …"))?;
+    let noun = if replicas == 1 { "replica" } else { "replicas" };
+    say(format_args!("Starting a writer and {replicas} {noun} ({flavor}) …"))?;
     let cluster = Cluster::start(flavor, replicas).await?;
     let text = config_text(arguments, &cluster);
     // In a folder that goes with its server.
