@@ -157,8 +157,10 @@ impl Sandbox {
         let address = self.listener().context("the demo needs a TCP listener")?;
         let length = Duration::from_secs(arguments.seconds);
         say(format_args!("Running a mixed workload through Weir for {} seconds …", arguments.seconds))?;
-        let seen = progress::shown(metrics, length, workload::run(address, length)).await?;
+        workload::fill(address).await.context("filling the tables")?;
+        // Each client sees its own writes; what another wrote, once it is there.
         self.cluster.wait_caught_up().await?;
+        let seen = progress::shown(metrics, length, workload::run(address, length)).await?;
         say(format_args!("\n{}", report::Report { metrics, seen }))?;
         report::check(metrics)
     }

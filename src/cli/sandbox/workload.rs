@@ -43,12 +43,11 @@ impl Seen {
     }
 }
 
-/// Fills the tables and lets the clients work for `length`.
+/// Lets the clients work for `length`, on tables that [`fill`] made and every replica has.
 ///
 /// # Errors
 /// The first statement that failed or showed something wrong, and whose it was.
 pub async fn run(weir: SocketAddr, length: Duration) -> anyhow::Result<Arc<Seen>> {
-    fill(&mut connect(weir).await?).await.context("filling the tables")?;
     let seen = Arc::new(Seen::default());
     let until = Instant::now() + length;
     let mut clients = JoinSet::new();
@@ -82,7 +81,9 @@ async fn connect(weir: SocketAddr) -> anyhow::Result<Conn> {
     Conn::new(options).await.context("logging in to Weir")
 }
 
-async fn fill(conn: &mut Conn) -> mysql_async::Result<()> {
+/// Makes the tables.
+pub async fn fill(weir: SocketAddr) -> anyhow::Result<()> {
+    let mut conn = connect(weir).await?;
     for sql in [
         "CREATE TABLE products (id INT PRIMARY KEY, name VARCHAR(40) NOT NULL, price INT NOT NULL)",
         "CREATE TABLE orders (id INT PRIMARY KEY AUTO_INCREMENT, product INT NOT NULL, state VARCHAR(10) NOT NULL)",
@@ -93,7 +94,8 @@ async fn fill(conn: &mut Conn) -> mysql_async::Result<()> {
     let products: Vec<String> = (1..=PRODUCTS).map(|id| format!("({id}, 'product {id}', {})", id % 90 + 10)).collect();
     conn.query_drop(format!("INSERT INTO products VALUES {}", products.join(", "))).await?;
     let accounts: Vec<String> = (1..=ACCOUNTS).map(|id| format!("({id}, {BALANCE})")).collect();
-    conn.query_drop(format!("INSERT INTO accounts VALUES {}", accounts.join(", "))).await
+    conn.query_drop(format!("INSERT INTO accounts VALUES {}", accounts.join(", "))).await?;
+    Ok(conn.disconnect().await?)
 }
 
 /// What a client does, over and over.
