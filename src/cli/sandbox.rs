@@ -172,7 +172,7 @@ impl Sandbox {
     /// Tells what can be tried.
     fn invite(&self) -> io::Result<()> {
         let client = client(self.cluster.flavor());
-        let mut lines = String::from("Weir is up. Try it from another terminal:\n");
+        let mut lines = String::from("\nWeir is up. Try it from another terminal:\n");
         let mut line = |what: &str, how: &dyn Display| lines += &format!("  {what:<10} {how}\n");
         if let Some(address) = self.listener().map(reachable) {
             let (user, password) = (APP.name, APP.password);

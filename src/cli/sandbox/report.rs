@@ -69,7 +69,7 @@ impl Report<'_> {
         )?;
         writeln!(f, "{:>10}  transfers with SELECT … FOR UPDATE", seen(&self.seen.transfers))?;
         writeln!(f, "{:>10}  sums in read-only transactions on replicas", seen(&self.seen.audits))?;
-        writeln!(f, "{:>10}  temporary tables with user variables", seen(&self.seen.drafts))
+        write!(f, "{:>10}  temporary tables with user variables", seen(&self.seen.drafts))
     }
 }
 
