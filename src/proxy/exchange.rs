@@ -13,6 +13,8 @@ use crate::{
     context::Kill,
     net::Scratch,
     protocol::{Capabilities, Prepared, ResponseTracker, ServerError, Status, code, gtid::Position, put_packets},
+    session::Fate,
+    sql::Effects,
     telemetry::Pin,
 };
 
@@ -115,6 +117,11 @@ impl Session {
         }
         let mut front = Alignment::default();
         front.settings(connection, self.state.settings());
+        if asks_for_insert_id(request) && self.state.fate() == Fate::Return {
+            // Whoever had the connection last may have inserted; what a pinned one says is the session's own.
+            let sql = format!("SET last_insert_id={}", self.state.insert_id());
+            front.push(code::QUERY, sql.as_bytes());
+        }
         let aligned = front.replies;
         if let Some(position) = wait {
             self.worker.shard().freshness_waits.inc();
@@ -192,6 +199,12 @@ impl Session {
             Err(error) => Err(Failure::Server { cause: error.to_string(), sent, boundary: tracker.boundary() }),
         }
     }
+}
+
+/// Whether the text has `LAST_INSERT_ID()`, `@@last_insert_id` or `@@identity`. Too often yes does no harm.
+fn asks_for_insert_id(request: &Request<'_>) -> bool {
+    let names = |name: &[u8]| request.sql.windows(name.len()).any(|part| part.eq_ignore_ascii_case(name));
+    request.statement.effects.has(Effects::DIAGNOSTICS) && (names(b"last_insert_id") || names(b"identity"))
 }
 
 /// Prepares a statement that the connection does not have, under the settings it was first prepared with.
