@@ -167,9 +167,11 @@ impl ResponseTracker {
             self.state = State::Done;
             return Ok(Step::Pass);
         }
-        let Some(&first) = body.first() else {
-            return if header.length == 0 { Err(Malformed("empty packet")) } else { Ok(Step::Incomplete) };
-        };
+        // What stands behind an empty packet belongs to the next one.
+        if header.length == 0 {
+            return Err(Malformed("empty packet"));
+        }
+        let Some(&first) = body.first() else { return Ok(Step::Incomplete) };
         let Some(kind) = self.control_kind(first, header.length)? else {
             return self.pass_definition_or_row(header, body);
         };
@@ -390,6 +392,7 @@ mod tests {
         let cases: &[(&str, &str, Shape, &[u8])] = &[
             ("wrong sequence", "packet order", Shape::Results, b"\x07\0\0\x05\0\0\0\x02\0\0\0"),
             ("empty first packet", "empty packet", Shape::Results, b"\0\0\0\x01"),
+            ("an empty row", "empty packet", Shape::Rows, b"\0\0\0\x01\x07\0\0\x02\xFE\0\0\x02\0\0\0"),
             ("ok cut short", "insert id", Shape::Results, b"\x02\0\0\x01\0\0"),
             ("columns for a simple command", "header byte", Shape::Simple, b"\x01\0\0\x01\x05"),
             ("a giant control packet", "end of result", Shape::Simple, b"\xFF\xFF\x7F\x01\0"),
