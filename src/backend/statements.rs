@@ -17,8 +17,8 @@ const MOST: usize = 128;
 pub struct PreparedText {
     hash: u64,
     pub sql: Box<[u8]>,
-    /// The settings when it was prepared; names in the text were resolved in this schema.
-    pub settings: Arc<Settings>,
+    /// What it was read under when it was prepared ([`Settings::for_reading`]).
+    pub settings: Settings,
     shared: Sharing,
 }
 
@@ -29,7 +29,8 @@ enum Sharing {
 }
 
 impl PreparedText {
-    pub fn new(sql: &[u8], settings: Arc<Settings>) -> Self {
+    pub fn new(sql: &[u8], settings: &Settings) -> Self {
+        let settings = settings.for_reading();
         let mut hasher = DefaultHasher::new();
         (sql, settings.schema()).hash(&mut hasher);
         Self { hash: hasher.finish(), sql: sql.into(), settings, shared: Sharing::Everyone }
@@ -117,8 +118,7 @@ mod tests {
     use super::*;
 
     fn text(sql: &str, schema: &str) -> Arc<PreparedText> {
-        let settings = Arc::new(Settings::with_schema(Some(schema.as_bytes())));
-        Arc::new(PreparedText::new(sql.as_bytes(), settings))
+        Arc::new(PreparedText::new(sql.as_bytes(), &Settings::with_schema(Some(schema.as_bytes()))))
     }
 
     #[test]

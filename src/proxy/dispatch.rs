@@ -105,7 +105,7 @@ impl Session {
             return self.send_error(&ServerError::too_many_statements(limit.into())).await;
         }
         let statement = self.classify(sql);
-        let text = Arc::new(PreparedText::new(sql, self.state.settings().clone()));
+        let text = Arc::new(PreparedText::new(sql, self.state.settings()));
         let body = Body::Prepare { payload, text };
         self.run(Request { sql, body, shape: Shape::Prepare, statement }).await
     }

@@ -1,6 +1,6 @@
 //! One command and its reply over one server connection: alignment, a wait for freshness, the command, the relay.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     observe::ReplyObserver,
@@ -13,7 +13,7 @@ use crate::{
     context::Kill,
     net::Scratch,
     protocol::{Capabilities, Prepared, ResponseTracker, ServerError, Status, code, gtid::Position, put_packets},
-    session::Fate,
+    session::{Fate, Settings},
     sql::Effects,
     telemetry::Pin,
 };
@@ -112,8 +112,9 @@ impl Session {
     ) -> Result<Exchanged, Failure> {
         connection.mark_dirty();
         let scratch = self.worker.scratch.clone();
-        if let Some(text) = request.text() {
-            prepare_again(connection, text, &scratch).await?;
+        if let Some(text) = request.text().filter(|text| !connection.statements.has(text)) {
+            let reading = Arc::new(self.state.settings().reading_as(&text.settings));
+            prepare_again(connection, text, &reading, &scratch).await?;
         }
         let mut front = Alignment::default();
         front.settings(connection, self.state.settings());
@@ -207,24 +208,23 @@ fn asks_for_insert_id(request: &Request<'_>) -> bool {
     request.statement.effects.has(Effects::DIAGNOSTICS) && (names(b"last_insert_id") || names(b"identity"))
 }
 
-/// Prepares a statement that the connection does not have, under the settings it was first prepared with.
+/// Prepares a statement that the connection does not have. `reading` is the session's settings, but for what the text
+/// was read under first: more must not be touched, as `SET autocommit` would commit a transaction that is open.
 async fn prepare_again(
     connection: &mut ServerConnection,
-    text: &std::sync::Arc<PreparedText>,
+    text: &Arc<PreparedText>,
+    reading: &Arc<Settings>,
     scratch: &Scratch,
 ) -> Result<(), Failure> {
-    if connection.statements.has(text) {
-        return Ok(());
-    }
     let mut front = Alignment::default();
-    front.settings(connection, &text.settings);
+    front.settings(connection, reading);
     let aligned = front.replies;
     front.push(code::STMT_PREPARE, &text.sql);
     connection.packets.write_bytes(&front.bytes).await.map_err(ConnectError::from)?;
     for _ in 0..aligned {
         connection.read_reply(scratch).await?;
     }
-    connection.settings = text.settings.clone();
+    connection.settings = reading.clone();
     let prepared = connection.read_prepared(scratch).await?;
     connection.remember_statement(text.clone(), prepared.statement);
     Ok(())

@@ -168,7 +168,7 @@ mod tests {
 
     fn statement(parameters: u16) -> ClientStatements {
         let mut statements = ClientStatements::default();
-        let text = Arc::new(PreparedText::new(b"SELECT ?", Arc::new(Settings::default())));
+        let text = Arc::new(PreparedText::new(b"SELECT ?", &Settings::default()));
         statements.insert(1, text, parameters);
         statements
     }

@@ -21,6 +21,10 @@ pub struct Settings {
     variables: Vec<(Box<[u8]>, Value)>,
 }
 
+/// What decides how a text is read, besides the schema. Sorted.
+const READING: [&[u8]; 4] =
+    [b"character_set_client", b"character_set_connection", b"collation_connection", b"sql_mode"];
+
 /// One step that brings a connection from its settings to a session's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step<'a> {
@@ -57,6 +61,25 @@ impl Settings {
 
     fn place(&self, name: &[u8]) -> Result<usize, usize> {
         self.variables.binary_search_by(|(known, _)| known.as_ref().cmp(name))
+    }
+
+    /// What of these settings decides how a text is read: the schema, the character sets and the `sql_mode`.
+    pub fn for_reading(&self) -> Self {
+        let reading = |(name, _): &&(Box<[u8]>, Value)| READING.contains(&name.as_ref());
+        Self { schema: self.schema.clone(), variables: self.variables.iter().filter(reading).cloned().collect() }
+    }
+
+    /// These settings, but a text is read as it was under `text`. A schema that `text` does not name stays.
+    pub fn reading_as(&self, text: &Self) -> Self {
+        let mut variables = self.variables.clone();
+        variables.retain(|(name, _)| !READING.contains(&name.as_ref()));
+        let mut settings = Self { schema: text.schema.as_ref().or(self.schema.as_ref()).cloned(), variables };
+        for name in READING {
+            if let Some(value) = text.variable(name) {
+                settings.set_variable(name, value.clone());
+            }
+        }
+        settings
     }
 
     /// Whether a connection with these settings can be aligned to `to`: a schema can be changed but not left.
@@ -115,6 +138,15 @@ mod tests {
             ansi.steps(&other),
             vec![Step::Schema(b"app2"), Step::Restore(b"time_zone"), Step::Set(b"sql_mode", &text("TRADITIONAL"))]
         );
+    }
+
+    #[test]
+    fn a_text_is_read_as_it_was_and_nothing_else_is_touched() {
+        let then = settings("app", &[("autocommit", "ON"), ("sql_mode", "ANSI"), ("time_zone", "UTC")]);
+        let now = settings("app2", &[("autocommit", "OFF"), ("collation_connection", "latin1_bin")]);
+        let reading = then.for_reading();
+        assert_eq!(reading, *settings("app", &[("sql_mode", "ANSI")]));
+        assert_eq!(now.reading_as(&reading), *settings("app", &[("autocommit", "OFF"), ("sql_mode", "ANSI")]));
     }
 
     #[test]
