@@ -30,7 +30,7 @@ pub struct Exchanged {
     pub sent: u64,
 }
 
-/// Why there is no complete reply. The connection is of no use after any of these.
+/// Why there is no complete reply. Unless it says so, the connection is of no use any more.
 #[derive(Debug)]
 pub enum Failure {
     Client,
@@ -40,7 +40,9 @@ pub enum Failure {
     Stale,
     /// The server refused the alignment. Nothing reached the client.
     Refused(ServerError),
-    /// The client's command is wrong. Nothing reached the client.
+    /// The server refused to prepare the statement again. Nothing reached the client, and the connection is in step.
+    Unprepared(ServerError),
+    /// The client's command is wrong. Nothing reached the client, and the connection is in step.
     Request(ServerError),
     /// The connection broke after the client was sent that many bytes; an error may follow with the sequence number
     /// `boundary`, unless a packet was cut.
@@ -129,8 +131,8 @@ impl Session {
             front.push(code::QUERY, wait_query(position, self.config().reads.wait_timeout).as_bytes());
         }
         let mut bytes = front.bytes;
-        connection.put_closing(&mut bytes);
         self.put_request(&mut bytes, connection, request)?;
+        connection.put_closing(&mut bytes);
         connection.packets.write_bytes(&bytes).await.map_err(ConnectError::from)?;
         for _ in 0..aligned {
             connection.read_reply(&scratch).await?;
@@ -225,7 +227,10 @@ async fn prepare_again(
         connection.read_reply(scratch).await?;
     }
     connection.settings = reading.clone();
-    let prepared = connection.read_prepared(scratch).await?;
+    let prepared = connection.read_prepared(scratch).await.map_err(|error| match error {
+        ConnectError::Refused(error) => Failure::Unprepared(error),
+        other => other.into(),
+    })?;
     connection.remember_statement(text.clone(), prepared.statement);
     Ok(())
 }

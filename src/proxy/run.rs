@@ -90,6 +90,11 @@ impl Session {
                 }
                 Err(failure) => failure,
             };
+            if again && let Failure::Unprepared(error) | Failure::Request(error) = &failure {
+                // As with a server, the transaction goes on.
+                self.held = Some(held);
+                return self.send_error(error).await;
+            }
             let server = held.server.clone();
             held.lease.discard();
             server.metrics.shard(self.worker.index).errors.inc();
@@ -141,11 +146,13 @@ impl Session {
                 self.worker.shard().freshness_timeouts.inc();
                 Ok(Next::Writer)
             }
-            Failure::Refused(error) => {
+            // What the session held is gone, which it must not learn from its next statement.
+            Failure::Refused(error) if held => Err(End::Error(error.clone())),
+            Failure::Refused(error) | Failure::Unprepared(error) => {
                 // A replica may lack what the session's settings name, such as a new schema.
                 let writer = self.worker.context.cluster.load().writer;
                 let on_writer = writer.is_none_or(|place| self.is_server(place, server));
-                if !held && !on_writer && request.repeatable() {
+                if !on_writer && request.repeatable() {
                     return Ok(Next::Writer);
                 }
                 self.send_error(error).await?;
