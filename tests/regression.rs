@@ -3,9 +3,17 @@
 
 mod bed;
 
-use bed::{Bed, flavors, server_error};
+use std::{sync::Arc, time::Instant};
+
+use bed::{Bed, PATIENCE, flavors, server_error};
 use mysql_async::{Conn, TxOpts, prelude::*};
-use weir::sandbox::{Cluster, Flavor};
+use weir::{
+    backend::{Identity, Links, ServerConnection},
+    config::{Address, Secret, ServerTls, ServerTlsMode},
+    net::{Scratch, tls},
+    protocol::{Capabilities, put_packets},
+    sandbox::{Cluster, Flavor},
+};
 
 /// Weir in front of a writer alone, with one worker: a statement's connection is back before the next one begins.
 async fn writer_only(flavor: Flavor, extra: &str) -> Bed {
@@ -15,6 +23,30 @@ async fn writer_only(flavor: Flavor, extra: &str) -> Bed {
 
 async fn count(conn: &mut Conn) -> u32 {
     conn.query_first("SELECT COUNT(*) FROM t").await.unwrap().unwrap()
+}
+
+/// A client that says what it is told to, byte for byte.
+async fn raw(bed: &Bed) -> (ServerConnection, Scratch) {
+    let identity = Identity {
+        user: "app".into(),
+        password: Secret::new("app-secret".to_owned()),
+        capabilities: Capabilities::PROTOCOL_41.with(Capabilities::DEPRECATE_EOF),
+        collation: 45,
+    };
+    let links = Links {
+        tls: ServerTlsMode::Disabled,
+        tls_config: tls::for_servers(&ServerTls::default()).unwrap(),
+        connect_timeout: PATIENCE,
+        congestion_control: None,
+    };
+    let scratch = Scratch::new(64 * 1024);
+    let address = Address::Tcp { host: "127.0.0.1".to_owned(), port: bed.port() };
+    let opened = ServerConnection::open(&address, Arc::new(identity), &links, &scratch, Instant::now()).await;
+    let mut client = opened.unwrap();
+    // It asked for session tracking, which pins; a reset takes that back.
+    client.command(b"\x1F", &scratch).await.unwrap();
+    client.command(b"\x02app", &scratch).await.unwrap();
+    (client, scratch)
 }
 
 #[tokio::test]
@@ -58,6 +90,66 @@ async fn preparing_again_does_not_commit() {
         taken.rollback().await.unwrap();
         assert_eq!(count(&mut one).await, 0, "{flavor}: everything was rolled back");
         drop((one, other));
+        bed.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_failed_read_without_autocommit_keeps_its_transaction_to_itself() {
+    for flavor in flavors() {
+        let bed = writer_only(flavor, "").await;
+        let (mut one, mut other) = (bed.connect().await, bed.connect().await);
+        one.query_drop("CREATE TABLE t (id INT) ENGINE=InnoDB").await.unwrap();
+        one.query_drop("INSERT INTO t VALUES (1), (2)").await.unwrap();
+        for conn in [&mut one, &mut other] {
+            conn.query_drop("SET autocommit=0").await.unwrap();
+        }
+        let error = one.query_drop("SELECT (SELECT id FROM t)").await.unwrap_err();
+        assert_eq!(server_error(&error).0, 1242, "{flavor}");
+        bed.cluster.servers().next().unwrap().exec("INSERT INTO app.t VALUES (3)").await.unwrap();
+        assert_eq!(count(&mut other).await, 3, "{flavor}: the other session has a snapshot of its own");
+        assert_eq!(count(&mut one).await, 2, "{flavor}: the first one keeps its snapshot");
+        drop((one, other));
+        bed.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn long_data_is_gone_after_the_execute_that_failed() {
+    for flavor in flavors() {
+        let bed = writer_only(flavor, "").await;
+        bed.connect().await.query_drop("CREATE TABLE t (id INT)").await.unwrap();
+        bed.connect().await.query_drop("INSERT INTO t VALUES (1), (2)").await.unwrap();
+        let (mut client, scratch) = raw(&bed).await;
+        let mut prepare = vec![];
+        put_packets(&mut prepare, &mut 0, b"\x16SELECT ? FROM t WHERE id >= (SELECT id FROM t WHERE id > ?)");
+        client.packets.write_bytes(&prepare).await.unwrap();
+        let prepared = client.read_prepared(&scratch).await.unwrap();
+        let id = prepared.statement.to_le_bytes();
+        let long = |data: &[u8]| [b"\x18", &id[..], b"\0\0", data].concat();
+        let execute = |number: u8| {
+            [b"\x17", &id[..], b"\0\x01\0\0\0\0\x01\xFC\0\x08\0", &u64::from(number).to_le_bytes()].concat()
+        };
+        let mut bytes = vec![];
+        // More than one row in the subquery is an error.
+        for payload in [long(b"old"), execute(0)] {
+            put_packets(&mut bytes, &mut 0, &payload);
+        }
+        client.packets.write_bytes(&bytes).await.unwrap();
+        let refused = client.read_reply(&scratch).await.unwrap_err();
+        assert!(refused.to_string().contains("1 row"), "{flavor}: {refused}");
+        bytes.clear();
+        for payload in [long(b"new"), execute(1)] {
+            put_packets(&mut bytes, &mut 0, &payload);
+        }
+        client.packets.write_bytes(&bytes).await.unwrap();
+        let mut row = vec![];
+        client.packets.sequence = 1;
+        while !row.ends_with(b"\x03new") {
+            assert!(!row.starts_with(b"\xFE"), "{flavor}: the row has the new data alone");
+            client.packets.read_payload(&scratch, &mut row, 4096).await.unwrap();
+        }
+        drop(client);
         bed.stop().await;
     }
 }

@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, time::Instant};
 
-use tokio::time::timeout_at;
+use tokio::time::{timeout, timeout_at};
 
-use super::session::{End, Held, Session};
+use super::session::{End, Held, OWN_COMMAND, Session};
 use crate::{
     backend::{Cluster, ConnectError, Lease, LeaseError, PreparedText, Server, Wish},
     config::{Config, Consistency, ServerId},
@@ -212,18 +212,18 @@ impl Session {
         settings.set_schema(name);
         connection.mark_dirty();
         let command = [&[code::INIT_DB][..], name].concat();
-        match connection.command(&command, &self.worker.scratch).await {
-            Ok(_) => {
+        match timeout(OWN_COMMAND, connection.command(&command, &self.worker.scratch)).await {
+            Ok(Ok(_)) => {
                 connection.settings = Arc::new(settings);
                 connection.prove_clean();
                 Ok(())
             }
-            Err(ConnectError::Refused(error)) => {
+            Ok(Err(ConnectError::Refused(error))) => {
                 connection.prove_clean();
                 Err(End::Error(error))
             }
             // The first statement will find out.
-            Err(_) => Ok(()),
+            Ok(Err(_)) | Err(_) => Ok(()),
         }
     }
 }

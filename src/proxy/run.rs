@@ -2,18 +2,20 @@
 
 use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Instant};
 
+use tokio::time::timeout;
+
 use super::{
     acquire::Acquired,
     exchange::{Exchanged, Failure},
-    session::{End, Held, Session},
+    session::{End, Held, OWN_COMMAND, Session},
 };
 use crate::{
-    backend::PreparedText,
+    backend::{ConnectError, PreparedText},
     config::{Config, Consistency, Rule, ServerId},
     protocol::{Execute, ServerError, Shape, Status, code},
     routing::{self, Asked, Decision, Situation, Target},
     session::Fate,
-    sql::{Access, Kind, Statement},
+    sql::{Access, Effects, Kind, Statement},
     telemetry::{Pin, Reason},
 };
 
@@ -50,6 +52,11 @@ impl<'a> Request<'a> {
             Body::Execute { text, .. } | Body::Statement { text, .. } => Some(text),
             Body::Plain(_) | Body::Prepare { .. } => None,
         }
+    }
+
+    /// Whether it changes nothing of the session, even if it fails half-way.
+    fn leaves_no_trace(&self) -> bool {
+        self.statement.kind == Kind::Read && self.statement.effects == Effects::NONE
     }
 
     /// Whether it may run twice: it reads, and nothing of it stays behind.
@@ -202,10 +209,13 @@ impl Session {
     ) -> Result<(), End> {
         self.count_on_server(&held, request, &exchanged);
         let before = self.state.pins();
+        if let Body::Execute { execute, .. } = &request.body {
+            self.was_executed(execute, &exchanged);
+        }
         if exchanged.error.is_none() {
             self.state.observe_text(request.statement.effects);
             self.remember_statement(&mut held, request, &exchanged);
-        } else if request.statement.kind != Kind::Read || self.held.is_some() {
+        } else if !request.leaves_no_trace() || !self.state.autocommit() || !before.is_empty() {
             // An error says nothing of the session's state; an OK that follows it does.
             held.lease.connection_mut().mark_dirty();
             self.held = Some(held);
@@ -232,14 +242,6 @@ impl Session {
                 held.lease.connection_mut().remember_statement(text.clone(), prepared.statement);
                 self.statements.insert(id, text.clone(), prepared.parameters);
             }
-            Body::Execute { execute, .. } => {
-                let open = exchanged.status.has(Status::CURSOR_EXISTS) && execute.flags != 0;
-                if let Some(statement) = self.statements.find(execute.statement) {
-                    statement.forget_long_data();
-                    statement.cursor = open;
-                }
-                self.pin_cursors();
-            }
             Body::Statement { id, .. } => {
                 if exchanged.status.has(Status::LAST_ROW_SENT)
                     && let Some(statement) = self.statements.find(*id)
@@ -248,7 +250,17 @@ impl Session {
                 }
                 self.pin_cursors();
             }
-            Body::Plain(_) => {}
+            Body::Execute { .. } | Body::Plain(_) => {}
+        }
+    }
+
+    /// An execute uses up the long data and closes the cursor that was open, whether it succeeds or not.
+    fn was_executed(&mut self, execute: &Execute<'_>, exchanged: &Exchanged) {
+        let open = execute.flags != 0 && exchanged.error.is_none() && exchanged.status.has(Status::CURSOR_EXISTS);
+        let Some(statement) = self.statements.find(execute.statement) else { return };
+        statement.forget_long_data();
+        if std::mem::replace(&mut statement.cursor, open) != open {
+            self.pin_cursors();
         }
     }
 
@@ -262,11 +274,6 @@ impl Session {
 
     /// Asks the held connection for its state with a ping, whose OK carries it.
     async fn prove(&mut self, request: &Request<'_>) -> Result<(), End> {
-        if let Body::Execute { execute, .. } = &request.body
-            && let Some(statement) = self.statements.find(execute.statement)
-        {
-            statement.forget_long_data();
-        }
         let Some(mut held) = self.held.take() else { return Ok(()) };
         match self.ping(&mut held, request).await {
             Ok(()) => {
@@ -285,9 +292,10 @@ impl Session {
         }
     }
 
-    async fn ping(&mut self, held: &mut Held, request: &Request<'_>) -> Result<(), crate::backend::ConnectError> {
+    async fn ping(&mut self, held: &mut Held, request: &Request<'_>) -> Result<(), ConnectError> {
         let scratch = self.worker.scratch.clone();
-        let ok = held.lease.connection_mut().ping(&[code::PING], &scratch).await?;
+        let ping = held.lease.connection_mut().ping(&[code::PING], &scratch);
+        let ok = timeout(OWN_COMMAND, ping).await.map_err(|_| ConnectError::Timeout(OWN_COMMAND))??;
         let ok = crate::protocol::OkPacket::parse(&ok)?;
         self.state.observe(&ok, request.statement.kind, request.statement.effects);
         Ok(())

@@ -19,8 +19,8 @@ use crate::{
     telemetry::Pin,
 };
 
-/// How long a reset of a connection that a session leaves behind may take.
-const RESET: Duration = Duration::from_secs(5);
+/// How long a command of Weir's own, which costs a server nothing, may take.
+pub const OWN_COMMAND: Duration = Duration::from_secs(5);
 
 /// A command buffer larger than this is given back after the command, bytes.
 const KEPT_BUFFER: usize = 4096;
@@ -180,10 +180,10 @@ impl Session {
     pub async fn end(mut self, end: End) {
         if let End::Error(error) = end {
             // The client may be gone, in which case nobody needs the error.
-            let _ = timeout(RESET, self.send_error(&error)).await;
+            let _ = timeout(OWN_COMMAND, self.send_error(&error)).await;
         }
         self.leave();
-        let _ = timeout(RESET, self.client.shutdown()).await;
+        let _ = timeout(OWN_COMMAND, self.client.shutdown()).await;
     }
 
     async fn serve_command(&mut self) -> Result<(), End> {
@@ -269,7 +269,7 @@ impl Session {
         let scratch = self.worker.scratch.clone();
         tokio::task::spawn_local(async move {
             let reset = held.lease.connection_mut().reset(&scratch);
-            if !matches!(timeout(RESET, reset).await, Ok(Ok(()))) {
+            if !matches!(timeout(OWN_COMMAND, reset).await, Ok(Ok(()))) {
                 held.lease.discard();
             }
         });
