@@ -115,6 +115,24 @@ async fn a_failed_read_without_autocommit_keeps_its_transaction_to_itself() {
 }
 
 #[tokio::test]
+async fn a_command_of_two_packets_is_answered() {
+    for flavor in flavors() {
+        let bed = writer_only(flavor, "").await;
+        let server = bed.cluster.servers().next().unwrap();
+        server.exec("SET GLOBAL max_allowed_packet=67108864").await.unwrap();
+        let text = "x".repeat(17 << 20);
+        let options = bed.options().max_allowed_packet(Some(64 << 20));
+        let mut conn = Conn::new(options).await.unwrap();
+        let length: Option<usize> = conn.query_first(format!("SELECT LENGTH('{text}')")).await.unwrap();
+        assert_eq!(length, Some(text.len()), "{flavor}");
+        let length: Option<usize> = conn.exec_first("SELECT LENGTH(?)", (text.as_str(),)).await.unwrap();
+        assert_eq!(length, Some(text.len()), "{flavor}: prepared");
+        drop(conn);
+        bed.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn long_data_is_gone_after_the_execute_that_failed() {
     for flavor in flavors() {
         let bed = writer_only(flavor, "").await;

@@ -112,6 +112,11 @@ impl ResponseTracker {
         Self { shape, state, deprecate_eof, skip: 0, continued: false, sequence: 1 }
     }
 
+    /// The reply to a command of several packets goes on with their numbers: `sequence` is its first.
+    pub fn starting_at(self, sequence: u8) -> Self {
+        Self { sequence, ..self }
+    }
+
     pub fn is_done(&self) -> bool {
         self.state == State::Done && self.skip == 0
     }

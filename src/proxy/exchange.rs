@@ -131,7 +131,7 @@ impl Session {
             front.push(code::QUERY, wait_query(position, self.config().reads.wait_timeout).as_bytes());
         }
         let mut bytes = front.bytes;
-        self.put_request(&mut bytes, connection, request)?;
+        let sequence = self.put_request(&mut bytes, connection, request)?;
         connection.put_closing(&mut bytes);
         connection.packets.write_bytes(&bytes).await.map_err(ConnectError::from)?;
         for _ in 0..aligned {
@@ -141,40 +141,43 @@ impl Session {
         if wait.is_some() && !waited(connection, &scratch).await? {
             return Err(Failure::Stale);
         }
-        self.relay(connection, request, &scratch).await
+        self.relay(connection, request, sequence, &scratch).await
     }
 
+    /// Returns the sequence number that the reply begins with.
     fn put_request(
         &mut self,
         out: &mut Vec<u8>,
         connection: &mut ServerConnection,
         request: &Request<'_>,
-    ) -> Result<(), Failure> {
+    ) -> Result<u8, Failure> {
+        let mut sequence = 0;
         let malformed = |_| Failure::Request(ServerError::malformed_packet());
         let unknown = |id| Failure::Request(ServerError::unknown_statement(id, "mysqld_stmt_execute"));
         match &request.body {
-            Body::Plain(payload) | Body::Prepare { payload, .. } => put_packets(out, &mut 0, payload),
+            Body::Plain(payload) | Body::Prepare { payload, .. } => put_packets(out, &mut sequence, payload),
             Body::Execute { execute, text } => {
                 let id = connection.statements.id(text).ok_or_else(|| unknown(execute.statement))?;
                 let statement = self.statements.find(execute.statement).ok_or_else(|| unknown(execute.statement))?;
-                statement.put_execute(out, id, execute).map_err(malformed)?;
+                sequence = statement.put_execute(out, id, execute).map_err(malformed)?;
             }
             Body::Statement { payload, text, id } => {
                 let id = connection.statements.id(text).ok_or_else(|| unknown(*id))?;
-                put_packets(out, &mut 0, &with_statement_id(payload, id));
+                put_packets(out, &mut sequence, &with_statement_id(payload, id));
             }
         }
-        Ok(())
+        Ok(sequence)
     }
 
     async fn relay(
         &mut self,
         connection: &mut ServerConnection,
         request: &Request<'_>,
+        sequence: u8,
         scratch: &Scratch,
     ) -> Result<Exchanged, Failure> {
         let deprecate_eof = connection.capabilities.has(Capabilities::DEPRECATE_EOF);
-        let mut tracker = ResponseTracker::new(request.shape, deprecate_eof);
+        let mut tracker = ResponseTracker::new(request.shape, deprecate_eof).starting_at(sequence);
         let statement_id = match request.body {
             Body::Prepare { .. } => self.statements.next_id(),
             _ => 0,

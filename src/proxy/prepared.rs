@@ -114,8 +114,8 @@ impl ClientStatement {
     }
 
     /// Appends the packets that execute it on a connection where its id is `id`. Another session may have bound other
-    /// types there, so they are always sent.
-    pub fn put_execute(&mut self, out: &mut Vec<u8>, id: u32, execute: &Execute<'_>) -> Result<(), Malformed> {
+    /// types there, so they are always sent. Returns the sequence number that the reply begins with.
+    pub fn put_execute(&mut self, out: &mut Vec<u8>, id: u32, execute: &Execute<'_>) -> Result<u8, Malformed> {
         for (parameter, data) in &self.long_data {
             let head = [&[code::STMT_SEND_LONG_DATA][..], &id.to_le_bytes(), &parameter.to_le_bytes()].concat();
             put_packets(out, &mut 0, &[&head, data.as_slice()].concat());
@@ -126,8 +126,9 @@ impl ClientStatement {
         payload.push(execute.flags);
         payload.extend_from_slice(&execute.iterations.to_le_bytes());
         self.put_parameters(&mut payload, execute.parameters)?;
-        put_packets(out, &mut 0, &payload);
-        Ok(())
+        let mut sequence = 0;
+        put_packets(out, &mut sequence, &payload);
+        Ok(sequence)
     }
 
     fn put_parameters(&mut self, payload: &mut Vec<u8>, parameters: &[u8]) -> Result<(), Malformed> {
