@@ -5,7 +5,7 @@ mod bed;
 
 use std::{sync::Arc, time::Instant};
 
-use bed::{Bed, PATIENCE, flavors, server_error};
+use bed::{Bed, PATIENCE, flavors, server_error, until};
 use mysql_async::{Conn, TxOpts, prelude::*};
 use weir::{
     backend::{Identity, Links, ServerConnection},
@@ -168,6 +168,40 @@ async fn long_data_is_gone_after_the_execute_that_failed() {
             client.packets.read_payload(&scratch, &mut row, 4096).await.unwrap();
         }
         drop(client);
+        bed.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_reply_that_has_begun_is_not_begun_again() {
+    for flavor in flavors() {
+        let bed = Bed::with(Cluster::start(flavor, 1).await.unwrap(), "").await;
+        let mut conn = bed.connect().await;
+        conn.query_drop("CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT)").await.unwrap();
+        conn.query_drop("INSERT INTO t VALUES (), (), (), (), (), (), (), ()").await.unwrap();
+        for _ in 0..9 {
+            conn.query_drop("INSERT INTO t SELECT NULL FROM t").await.unwrap();
+        }
+        bed.cluster.wait_caught_up().await.unwrap();
+        let mut reader = bed.connect().await;
+        let mut result = reader.query_iter("SELECT REPEAT('x', 8000) FROM t").await.unwrap();
+        let first: Option<mysql_async::Row> = result.next().await.unwrap();
+        assert!(first.is_some(), "{flavor}");
+        let replica = bed.cluster.servers().nth(1).unwrap();
+        replica.freeze().unwrap();
+        let health = || async { bed.weir.context.cluster.load().members[1].server.is_down() };
+        until("the replica is seen to be down", health).await;
+        let error = loop {
+            match result.next().await {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("{flavor}: a result without its end"),
+                Err(error) => break error,
+            }
+        };
+        replica.thaw().unwrap();
+        assert!(matches!(error, mysql_async::Error::Io(_)), "{flavor}: the stream is cut: {error}");
+        assert_eq!(bed.weir.context.metrics.total(|shard| &shard.retries), 0, "{flavor}");
+        drop((conn, result));
         bed.stop().await;
     }
 }

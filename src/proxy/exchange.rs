@@ -1,6 +1,6 @@
 //! One command and its reply over one server connection: alignment, a wait for freshness, the command, the relay.
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::Cell, sync::Arc, time::Duration};
 
 use super::{
     observe::ReplyObserver,
@@ -75,8 +75,17 @@ impl Session {
         let thread = held.lease.connection().thread;
         let killer = self.killer(&server, thread);
         let connection = held.lease.connection_mut();
+        let sent = Cell::new(0);
+        let dead = || {
+            let cause = "the server stopped answering".to_owned();
+            Failure::Server { cause, sent: sent.get(), boundary: None }
+        };
+        if server.is_down() {
+            // Nobody would wake the session again.
+            return Err(dead());
+        }
         let result = {
-            let conversation = self.converse(connection, request, wait);
+            let conversation = self.converse(connection, request, wait, &sent);
             tokio::pin!(conversation);
             loop {
                 tokio::select! {
@@ -84,12 +93,11 @@ impl Session {
                     result = &mut conversation => break result,
                     () = handle.called() => match handle.asked() {
                         Some(Kill::Query) => killer.kill(),
+                        // An error cannot stand within a reply.
+                        Some(Kill::Session) if sent.get() > 0 => break Err(Failure::Client),
                         Some(Kill::Session) => break Err(Failure::Killed),
                         // Woken to look: the monitor found the server dead.
-                        _ if server.is_down() => {
-                            let cause = "the server stopped answering".to_owned();
-                            break Err(Failure::Server { cause, sent: 0, boundary: None });
-                        }
+                        _ if server.is_down() => break Err(dead()),
                         _ => {}
                     }
                 }
@@ -111,6 +119,7 @@ impl Session {
         connection: &mut ServerConnection,
         request: &Request<'_>,
         wait: Option<&Position>,
+        sent: &Cell<u64>,
     ) -> Result<Exchanged, Failure> {
         connection.mark_dirty();
         let scratch = self.worker.scratch.clone();
@@ -141,7 +150,7 @@ impl Session {
         if wait.is_some() && !waited(connection, &scratch).await? {
             return Err(Failure::Stale);
         }
-        self.relay(connection, request, sequence, &scratch).await
+        self.relay(connection, request, sequence, sent).await
     }
 
     /// Returns the sequence number that the reply begins with.
@@ -174,8 +183,9 @@ impl Session {
         connection: &mut ServerConnection,
         request: &Request<'_>,
         sequence: u8,
-        scratch: &Scratch,
+        sent: &Cell<u64>,
     ) -> Result<Exchanged, Failure> {
+        let scratch = self.worker.scratch.clone();
         let deprecate_eof = connection.capabilities.has(Capabilities::DEPRECATE_EOF);
         let mut tracker = ResponseTracker::new(request.shape, deprecate_eof).starting_at(sequence);
         let statement_id = match request.body {
@@ -193,16 +203,20 @@ impl Session {
             error: None,
             status: Status::default(),
         };
-        let mut relay = Relay::new(&mut self.client, &mut connection.packets, &mut tracker, &mut observer, scratch);
-        let result = relay.run().await;
-        let sent = relay.sent;
+        let (client, server) = (&mut self.client, &mut connection.packets);
+        let result = Relay::new(client, server, &mut tracker, &mut observer, &scratch, sent).run().await;
+        let sent = sent.get();
         match result {
             Ok(()) => {
                 let prepared = observer.prepared.map(|prepared| (statement_id, prepared));
                 Ok(Exchanged { error: observer.error, status: observer.status, prepared, sent })
             }
             Err(RelayError::Client) => Err(Failure::Client),
-            Err(error) => Err(Failure::Server { cause: error.to_string(), sent, boundary: tracker.boundary() }),
+            Err(error) => {
+                // The tracker has run ahead of what was written when it met nonsense.
+                let boundary = tracker.boundary().filter(|_| !matches!(error, RelayError::Malformed(_)));
+                Err(Failure::Server { cause: error.to_string(), sent, boundary })
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 //! which is the back-pressure: nothing more is read until it is gone.
 
 use std::{
+    cell::Cell,
     future::poll_fn,
     io,
     task::{Context, Poll, ready},
@@ -44,8 +45,8 @@ pub struct Relay<'a, O> {
     tracker: &'a mut ResponseTracker,
     observer: &'a mut O,
     scratch: &'a Scratch,
-    /// Bytes the client was sent of this reply.
-    pub sent: u64,
+    /// Bytes the client was sent of this reply. Outlives a relay that is cancelled.
+    sent: &'a Cell<u64>,
     pending: Vec<u8>,
     written: usize,
     /// The beginning of a packet that is not whole.
@@ -59,9 +60,10 @@ impl<'a, O: Observer> Relay<'a, O> {
         tracker: &'a mut ResponseTracker,
         observer: &'a mut O,
         scratch: &'a Scratch,
+        sent: &'a Cell<u64>,
     ) -> Self {
         let (pending, carry) = (Vec::new(), Vec::new());
-        Self { client, server, tracker, observer, scratch, sent: 0, pending, written: 0, carry }
+        Self { client, server, tracker, observer, scratch, sent, pending, written: 0, carry }
     }
 
     /// Runs until the reply is complete and written. Cancel-safe: what was read and not written is kept in `self`.
@@ -135,7 +137,7 @@ impl<'a, O: Observer> Relay<'a, O> {
 
     /// Writes at once what the client takes, and keeps the rest.
     fn write(&mut self, cx: &mut Context<'_>, mut bytes: &[u8]) -> Result<(), RelayError> {
-        self.sent += bytes.len() as u64;
+        self.sent.set(self.sent.get() + bytes.len() as u64);
         while self.pending.is_empty() && !bytes.is_empty() {
             match self.client.poll_write_raw(cx, bytes) {
                 Poll::Ready(Ok(count)) if count > 0 => bytes = &bytes[count..],
