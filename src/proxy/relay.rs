@@ -127,11 +127,13 @@ impl<'a, O: Observer> Relay<'a, O> {
             at += control.length;
         }
         self.write(cx, &bytes[from..at])?;
-        if self.tracker.is_done() && at < bytes.len() {
-            // Bytes behind the end of the reply answer nothing that was asked.
-            return Err(Malformed("bytes behind the end").into());
+        if self.tracker.is_done() {
+            // Bytes behind the end answer nothing that was asked, such as the notice of a server that shuts down. The
+            // client has its reply; the next use of the connection finds them.
+            self.server.unread(&bytes[at..]);
+        } else {
+            self.carry.extend_from_slice(&bytes[at..]);
         }
-        self.carry.extend_from_slice(&bytes[at..]);
         Ok(())
     }
 
@@ -158,4 +160,70 @@ pub fn replace_payload(packet: &mut [u8], payload: &[u8]) -> Result<usize, Malfo
     let size = (payload.len() as u32).to_le_bytes();
     packet[..3].copy_from_slice(&size[..3]);
     Ok(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, duplex};
+
+    use super::*;
+    use crate::{
+        net::{Socket, Stream},
+        protocol::Shape,
+    };
+
+    const OK: &[u8] = b"\x07\0\0\x01\0\0\0\x02\0\0\0";
+
+    struct Nobody;
+
+    impl Observer for Nobody {
+        fn control(&mut self, control: Control, _: &mut [u8]) -> Result<usize, Malformed> {
+            Ok(control.length)
+        }
+    }
+
+    /// Relays `reply` to a client; returns what it got, the result, and the stream to the server.
+    async fn relayed(reply: &[u8]) -> (Vec<u8>, Result<(), RelayError>, PacketStream) {
+        let stream = |end| PacketStream::new(Stream::Plain(Socket::Memory(end)));
+        let ((near, mut client), (far, server)) = (duplex(1024), duplex(1024));
+        let (mut to_client, mut to_server) = (stream(near), stream(far));
+        let mut server = stream(server);
+        server.write_bytes(reply).await.unwrap();
+        drop(server);
+        let mut tracker = ResponseTracker::new(Shape::Results, true);
+        let (scratch, sent) = (Scratch::new(1024), Cell::new(0));
+        let mut nobody = Nobody;
+        let relay = Relay::new(&mut to_client, &mut to_server, &mut tracker, &mut nobody, &scratch, &sent);
+        let result = { relay }.run().await;
+        drop(to_client);
+        let mut received = Vec::new();
+        client.read_to_end(&mut received).await.unwrap();
+        assert_eq!(sent.get(), received.len() as u64);
+        (received, result, to_server)
+    }
+
+    #[tokio::test]
+    async fn a_reply_is_passed_on_to_its_end_and_not_further() {
+        let behind: &[u8] = b"\x09\0\0\0\xFF\x1D\x04#08S01";
+        for notice in [b"", behind] {
+            let (received, result, mut server) = relayed(&[OK, notice].concat()).await;
+            assert!(result.is_ok(), "{notice:x?}");
+            assert_eq!(received, OK, "{notice:x?}");
+            assert!(!server.is_quiet(), "{notice:x?}: the server is gone");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_broken_reply_is_an_error() {
+        let cases: [(&[u8], &str); 3] = [
+            (b"", "the server closed the connection"),
+            (&OK[..6], "the server closed the connection"),
+            (b"\x01\0\0\x05\0", "the server sent a malformed packet: packet order"),
+        ];
+        for (reply, expected) in cases {
+            let (received, result, _) = relayed(reply).await;
+            assert_eq!(result.unwrap_err().to_string(), expected, "{reply:x?}");
+            assert_eq!(received, b"", "{reply:x?}");
+        }
+    }
 }
