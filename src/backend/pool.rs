@@ -82,14 +82,18 @@ impl Pool {
         (shelf.idle_count(), shelf.used_count())
     }
 
-    pub fn set_limits(&self, limit: u32, ages: Ages) {
-        self.shelf().set_limits(limit, ages);
+    pub fn set_limits(self: &Arc<Self>, limit: u32, ages: Ages) {
+        let served = self.shelf().set_limits(limit, ages);
+        for waiter in served {
+            // A waiter that gave up drops the permit, which goes to the next one.
+            drop(waiter.send(Grant::Permit(Permit(Some(self.clone())))));
+        }
     }
 
-    /// Closes idle connections now and the others when they come back.
+    /// Closes idle connections now and the others when they come back. Who waits is told at once that there is none.
     pub fn close(&self) {
-        let idle = self.shelf().close();
-        drop(idle);
+        let closed = self.shelf().close();
+        drop(closed);
     }
 
     /// Closes idle connections: their server died.
@@ -118,7 +122,7 @@ impl Pool {
         waits: &Counter,
     ) -> Result<Lease, LeaseError> {
         loop {
-            let taken = self.shelf().take(Wish::BEST, |connection| wish.score(connection));
+            let (taken, grant) = self.take(wish);
             match taken {
                 Take::Use(mut connection) => {
                     let quiet = connection.packets.is_quiet();
@@ -134,7 +138,7 @@ impl Pool {
                 }
                 Take::Wait => {
                     waits.inc();
-                    match self.wait(deadline).await? {
+                    match wait(grant, deadline).await? {
                         Grant::Permit(permit) => return self.open(permit, wish, links, scratch).await,
                         Grant::Connection(lease) if wish.score(lease.connection()).is_some() => return Ok(lease),
                         Grant::Connection(lease) => {
@@ -147,13 +151,16 @@ impl Pool {
         }
     }
 
-    async fn wait(&self, deadline: Instant) -> Result<Grant, LeaseError> {
-        let (sender, receiver) = oneshot::channel();
-        self.shelf().wait(sender);
-        match tokio::time::timeout_at(deadline.into(), receiver).await {
-            Ok(Ok(grant)) => Ok(grant),
-            _ => Err(LeaseError::Exhausted),
-        }
+    /// Takes what is there, or queues up under the same lock: what comes back in between would be missed.
+    fn take(&self, wish: Wish<'_>) -> (Take<Box<ServerConnection>>, Option<oneshot::Receiver<Grant>>) {
+        let mut shelf = self.shelf();
+        let taken = shelf.take(Wish::BEST, |connection| wish.score(connection));
+        let grant = matches!(taken, Take::Wait).then(|| {
+            let (sender, receiver) = oneshot::channel();
+            shelf.wait(sender, oneshot::Sender::is_closed);
+            receiver
+        });
+        (taken, grant)
     }
 
     async fn open(
@@ -207,6 +214,12 @@ impl Pool {
             }
         }
     }
+}
+
+async fn wait(grant: Option<oneshot::Receiver<Grant>>, deadline: Instant) -> Result<Grant, LeaseError> {
+    let receiver = grant.ok_or(LeaseError::Exhausted)?;
+    let granted = tokio::time::timeout_at(deadline.into(), receiver).await;
+    granted.ok().and_then(Result::ok).ok_or(LeaseError::Exhausted)
 }
 
 /// The right to open one connection, which is counted as open. Dropping it gives the right to someone else.

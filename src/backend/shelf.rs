@@ -51,7 +51,7 @@ pub enum Put<C, W> {
     Give(W, C),
 }
 
-/// How many idle connections are looked at, the most recently used first.
+/// How many idle connections are looked at for a better one, the most recently used first.
 const LOOK_AT: usize = 16;
 
 impl<C, W> Shelf<C, W> {
@@ -67,15 +67,22 @@ impl<C, W> Shelf<C, W> {
         self.open - self.idle_count()
     }
 
-    pub fn set_limits(&mut self, limit: u32, ages: Ages) {
+    /// Returns the waiters who may open a connection as there is room now; they are counted already.
+    #[must_use = "the waiters are counted as open"]
+    pub fn set_limits(&mut self, limit: u32, ages: Ages) -> Vec<W> {
         self.limit = limit;
         self.ages = ages;
+        let room = limit.saturating_sub(self.open) as usize;
+        let served: Vec<W> = self.waiters.drain(..room.min(self.waiters.len())).collect();
+        self.open += served.len() as u32;
+        served
     }
 
-    /// From now on connections close when they come back. Returns the idle ones, to be closed.
-    pub fn close(&mut self) -> Vec<C> {
+    /// From now on connections close when they come back. Returns the idle ones, to be closed, and those who wait in
+    /// vain.
+    pub fn close(&mut self) -> (Vec<C>, VecDeque<W>) {
         self.closing = true;
-        self.clear()
+        (self.clear(), std::mem::take(&mut self.waiters))
     }
 
     /// Takes out the idle connections, to be closed.
@@ -93,7 +100,10 @@ impl<C, W> Shelf<C, W> {
     /// `best` ends the search. Of equals the most recently used.
     pub fn take(&mut self, best: u32, score: impl Fn(&C) -> Option<u32>) -> Take<C> {
         let mut found: Option<(usize, u32)> = None;
-        for (place, idle) in self.idle.iter().enumerate().rev().take(LOOK_AT) {
+        for (looked, (place, idle)) in self.idle.iter().enumerate().rev().enumerate() {
+            if looked >= LOOK_AT && found.is_some() {
+                break;
+            }
             let Some(score) = score(&idle.connection) else { continue };
             if found.is_none_or(|(_, highest)| score > highest) {
                 found = Some((place, score));
@@ -115,7 +125,9 @@ impl<C, W> Shelf<C, W> {
         Take::Open(Some(self.idle.remove(0).connection))
     }
 
-    pub fn wait(&mut self, waiter: W) {
+    /// Queues up. Waiters at the front who are `gone` leave, so that the queue does not grow while nothing comes back.
+    pub fn wait(&mut self, waiter: W, gone: impl Fn(&W) -> bool) {
+        while self.waiters.pop_front_if(|first| gone(first)).is_some() {}
         self.waiters.push_back(waiter);
     }
 
@@ -175,8 +187,9 @@ mod tests {
         assert_eq!(shelf.take(0, any), Take::Open(None));
         assert_eq!(shelf.take(0, any), Take::Open(None));
         assert_eq!(shelf.take(0, any), Take::Wait);
-        shelf.wait("first");
-        shelf.wait("second");
+        for waiter in ["gone", "first", "second"] {
+            shelf.wait(waiter, |&waiter| waiter == "gone");
+        }
         assert_eq!(shelf.put(1, now, now), Put::Give("first", 1));
         assert_eq!(shelf.forget(), Some("second"));
         assert_eq!(shelf.forget(), None);
@@ -194,6 +207,29 @@ mod tests {
         assert_eq!(shelf.take(1, |&connection| Some(u32::from(connection == 20))), Take::Use(20));
         assert_eq!(shelf.take(0, any), Take::Use(30));
         assert_eq!(shelf.take(0, |_| None), Take::Open(None));
+    }
+
+    #[test]
+    fn finds_the_one_that_fits_among_many() {
+        let now = Instant::now();
+        let mut shelf: Shelf<usize, ()> = Shelf::new(99, AGES);
+        for connection in 0..2 * LOOK_AT {
+            assert_eq!(shelf.take(0, |_| None), Take::Open(None));
+            assert_eq!(shelf.put(connection, now, now), Put::Shelved);
+        }
+        assert_eq!(shelf.take(1, |&connection| (connection == 0).then_some(0)), Take::Use(0));
+    }
+
+    #[test]
+    fn a_higher_limit_serves_those_who_wait() {
+        let mut shelf: Shelf<u32, u32> = Shelf::new(1, AGES);
+        assert_eq!(shelf.take(0, any), Take::Open(None));
+        for waiter in 1..=3 {
+            shelf.wait(waiter, |_| false);
+        }
+        assert_eq!(shelf.set_limits(3, AGES), [1, 2]);
+        assert_eq!(shelf.used_count(), 3);
+        assert_eq!(shelf.forget(), Some(3));
     }
 
     #[test]
@@ -224,11 +260,12 @@ mod tests {
     #[test]
     fn a_closed_shelf_keeps_nothing() {
         let now = Instant::now();
-        let mut shelf: Shelf<u32, ()> = Shelf::new(9, AGES);
+        let mut shelf: Shelf<u32, &str> = Shelf::new(9, AGES);
         assert_eq!(shelf.take(0, any), Take::Open(None));
         assert_eq!(shelf.take(0, any), Take::Open(None));
         assert_eq!(shelf.put(1, now, now), Put::Shelved);
-        assert_eq!(shelf.close(), vec![1]);
+        shelf.wait("somebody", |_| false);
+        assert_eq!(shelf.close(), (vec![1], VecDeque::from(["somebody"])));
         assert_eq!(shelf.put(2, now, now), Put::Close(2));
         assert_eq!(shelf.forget(), None);
         assert_eq!(shelf.used_count(), 0);
