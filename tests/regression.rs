@@ -3,10 +3,14 @@
 
 mod bed;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use bed::{Bed, PATIENCE, flavors, server_error, until};
+use bed::{Bed, PATIENCE, basics, flavors, server_error, until};
 use mysql_async::{Conn, TxOpts, prelude::*};
+use tokio::time::timeout;
 use weir::{
     backend::{Identity, Links, ServerConnection},
     config::{Address, Secret, ServerTls, ServerTlsMode},
@@ -204,4 +208,20 @@ async fn a_reply_that_has_begun_is_not_begun_again() {
         drop((conn, result));
         bed.stop().await;
     }
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_does_not_stop_the_shutdown() {
+    let Some(flavor) = flavors().into_iter().next() else { return };
+    let cluster = Cluster::start(flavor, 0).await.unwrap();
+    let name = "x".repeat(400);
+    let rule = format!("[[rules]]\nname = \"{name}\"\nregex = \"^R$\"\nto = \"reject\"\n");
+    let text = basics(&cluster) + &rule + "[timeouts]\ndrain = \"100ms\"\n";
+    let bed = Bed::with_config(cluster, &text).await;
+    let (mut client, _scratch) = raw(&bed).await;
+    let rejected = b"\x02\0\0\0\x03R".repeat(10_000);
+    // Weir stops reading once its answers are not taken.
+    while timeout(Duration::from_secs(3), client.packets.write_bytes(&rejected)).await.is_ok() {}
+    bed.weir.shut_down();
+    timeout(PATIENCE, bed.weir.ended()).await.expect("it ends");
 }

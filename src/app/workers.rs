@@ -65,10 +65,8 @@ impl Workers {
             let context = context.clone();
             let runtime = Builder::new_current_thread().enable_all().build()?;
             let thread = thread::Builder::new().name(format!("weir-worker-{index}")).spawn(move || {
-                let local = LocalSet::new();
-                local.spawn_local(receive(receiver, Worker::new(index, context)));
-                // Ends once the channel is closed and the last session is over.
-                runtime.block_on(local);
+                // Ends once the channel is closed. A session that is still there then is cut.
+                LocalSet::new().block_on(&runtime, receive(receiver, Worker::new(index, context)));
             })?;
             Ok(Thread { arrivals, sessions: Arc::default(), thread })
         };
@@ -84,7 +82,7 @@ impl Workers {
         let _ = worker.arrivals.send((arrival, seat));
     }
 
-    /// Closes the channels and waits for the threads, which end with their last session.
+    /// Closes the channels and waits for the threads. Sessions had their time: what is left of them is cut.
     pub fn join(self) {
         for Thread { arrivals, thread, .. } in self.workers {
             drop(arrivals);
