@@ -211,6 +211,25 @@ async fn a_reply_that_has_begun_is_not_begun_again() {
 }
 
 #[tokio::test]
+async fn a_session_that_waits_for_a_server_can_be_killed() {
+    for flavor in flavors() {
+        let bed = writer_only(flavor, "[failover]\nhold = \"10m\"\n").await;
+        let (mut waiting, mut killer) = (bed.connect().await, bed.connect().await);
+        let id = waiting.id();
+        bed.cluster.servers().next().unwrap().kill().await.unwrap();
+        let read = || bed.weir.context.metrics.total(|shard| &shard.bytes_in);
+        let before = read();
+        let waiting = tokio::spawn(async move { waiting.query_drop("DO 1").await });
+        until("its statement has arrived", || async { read() > before }).await;
+        killer.query_drop(format!("KILL {id}")).await.unwrap();
+        let error = timeout(PATIENCE, waiting).await.unwrap().unwrap().unwrap_err();
+        assert_eq!(server_error(&error).0, 1317, "{flavor}");
+        drop(killer);
+        bed.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_does_not_read_does_not_stop_the_shutdown() {
     let Some(flavor) = flavors().into_iter().next() else { return };
     let cluster = Cluster::start(flavor, 0).await.unwrap();

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     backend::{ConnectError, PreparedText},
     config::{Config, Consistency, Rule, ServerId},
+    context::Kill,
     protocol::{Execute, ServerError, Shape, Status, code},
     routing::{self, Asked, Decision, Situation, Target},
     session::Fate,
@@ -80,7 +81,7 @@ impl Session {
         }
         let mut excluded: Vec<ServerId> = Vec::new();
         loop {
-            let acquired = match self.acquire(decision, request.text(), consistency, &excluded).await {
+            let acquired = match self.acquire_unless_killed(decision, &request, consistency, &excluded).await? {
                 Ok(acquired) => acquired,
                 Err(error) => {
                     self.count(decision.reason);
@@ -111,6 +112,30 @@ impl Session {
                 Next::Elsewhere => {
                     self.worker.shard().retries.inc();
                     excluded.push(server.id.clone());
+                }
+            }
+        }
+    }
+
+    /// [`Self::acquire`], which may wait for long, until the statement or the session is killed.
+    async fn acquire_unless_killed(
+        &mut self,
+        decision: Decision<'_>,
+        request: &Request<'_>,
+        consistency: Consistency,
+        excluded: &[ServerId],
+    ) -> Result<Result<Acquired, ServerError>, End> {
+        let handle = self.entry.handle.clone();
+        let acquire = self.acquire(decision, request.text(), consistency, excluded);
+        tokio::pin!(acquire);
+        loop {
+            tokio::select! {
+                biased;
+                acquired = &mut acquire => return Ok(acquired),
+                () = handle.killed() => match handle.asked() {
+                    Some(Kill::Session) => return Err(End::Error(ServerError::interrupted())),
+                    Some(Kill::Query) => return Ok(Err(ServerError::interrupted())),
+                    Some(Kill::Drain) | None => {}
                 }
             }
         }
