@@ -84,6 +84,7 @@ impl Session {
             // Nobody would wake the session again.
             return Err(dead());
         }
+        let mut killing = None;
         let result = {
             let conversation = self.converse(connection, request, wait, &sent);
             tokio::pin!(conversation);
@@ -92,7 +93,7 @@ impl Session {
                     biased;
                     result = &mut conversation => break result,
                     () = handle.called() => match handle.asked() {
-                        Some(Kill::Query) => killer.kill(),
+                        Some(Kill::Query) => killing = Some(killer.kill()),
                         // An error cannot stand within a reply.
                         Some(Kill::Session) if sent.get() > 0 => break Err(Failure::Client),
                         Some(Kill::Session) => break Err(Failure::Killed),
@@ -105,6 +106,12 @@ impl Session {
         };
         if matches!(result, Err(Failure::Client | Failure::Killed)) {
             killer.kill();
+        }
+        if result.is_ok()
+            && let Some(killing) = killing
+        {
+            // The connection must not be anybody else's before. A panic was reported.
+            let _ = killing.await;
         }
         if result.is_ok()
             && let Some(position) = wait

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Instant};
 
+use tokio::task::JoinHandle;
+
 use super::{
     Worker,
     session::{End, Session},
@@ -63,15 +65,16 @@ pub struct Killer {
 }
 
 impl Killer {
-    /// Sends the `KILL QUERY` without making anybody wait.
-    pub fn kill(&self) {
+    /// Sends the `KILL QUERY`. Whoever uses the connection for something else must wait for the end of this first, or the
+    /// next statement is killed.
+    pub fn kill(&self) -> JoinHandle<()> {
         let Self { server, identity, thread, worker } = self;
         let (server, identity, thread, worker) = (server.clone(), identity.clone(), *thread, worker.clone());
         tokio::task::spawn_local(async move {
             if let Err(error) = kill_query(&server, identity, thread, &worker).await {
                 tracing::warn!(server = %server.id, %error, "a statement could not be killed on its server");
             }
-        });
+        })
     }
 }
 
