@@ -96,7 +96,7 @@ pub struct ServerConnection {
     /// Statements that are to be closed with the next write.
     closing: Vec<u32>,
     pub opened: Instant,
-    /// The worker that used it last.
+    /// The worker whose runtime it belongs to: the one that used it last.
     pub worker: usize,
     /// Bytes went out whose reply was not seen to its end, or state is left that no report shows.
     dirty: bool,
@@ -214,6 +214,15 @@ impl ServerConnection {
         let mut ok = Vec::new();
         self.packets.read_payload(scratch, &mut ok, OWN_REPLY).await?;
         if ok.first() == Some(&0xFF) { Err(refused(&ok)) } else { Ok(ok) }
+    }
+
+    /// Takes it over to the worker that calls this.
+    pub fn move_to(&mut self, worker: usize) -> io::Result<()> {
+        if self.worker != worker {
+            self.packets.move_here()?;
+            self.worker = worker;
+        }
+        Ok(())
     }
 
     /// Remembers a statement that was prepared on it, and closes the one that had to make room.

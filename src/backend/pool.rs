@@ -125,9 +125,11 @@ impl Pool {
             let (taken, grant) = self.take(wish);
             match taken {
                 Take::Use(mut connection) => {
+                    // What has arrived is known where it was used last, so this comes before it moves.
                     let quiet = connection.packets.is_quiet();
+                    let fit = quiet && connection.move_to(wish.worker).is_ok();
                     let lease = Lease::new(self, connection);
-                    if quiet {
+                    if fit {
                         return Ok(lease);
                     }
                     lease.discard();
@@ -140,8 +142,11 @@ impl Pool {
                     waits.inc();
                     match wait(grant, deadline).await? {
                         Grant::Permit(permit) => return self.open(permit, wish, links, scratch).await,
-                        Grant::Connection(lease) if wish.score(lease.connection()).is_some() => return Ok(lease),
-                        Grant::Connection(lease) => {
+                        Grant::Connection(mut lease) => {
+                            let connection = lease.connection_mut();
+                            if wish.score(connection).is_some() && connection.move_to(wish.worker).is_ok() {
+                                return Ok(lease);
+                            }
                             let permit = lease.into_permit();
                             return self.open(permit, wish, links, scratch).await;
                         }
@@ -171,7 +176,8 @@ impl Pool {
         scratch: &Scratch,
     ) -> Result<Lease, LeaseError> {
         let opened = ServerConnection::open(&self.address, wish.identity.clone(), links, scratch, Instant::now()).await;
-        let connection = opened.inspect_err(|_| self.metrics.connect_failures.inc())?;
+        let mut connection = opened.inspect_err(|_| self.metrics.connect_failures.inc())?;
+        connection.worker = wish.worker;
         self.metrics.connects.inc();
         permit.0 = None;
         Ok(Lease::new(self, Box::new(connection)))

@@ -189,6 +189,11 @@ impl PacketStream {
         self.stream.flush().await
     }
 
+    /// [`Socket::move_here`]. What was read ahead stays.
+    pub fn move_here(&mut self) -> io::Result<()> {
+        self.stream.move_here()
+    }
+
     pub async fn shutdown(&mut self) {
         // The peer may be gone already, which is what a shutdown is for.
         let _ = self.stream.shutdown().await;

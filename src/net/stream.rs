@@ -1,13 +1,13 @@
 //! One byte stream, whatever carries it.
 
 use std::{
-    io,
+    io, mem,
     pin::Pin,
     task::{Context, Poll},
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
+    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex},
     net::{TcpStream, UnixStream},
 };
 use tokio_rustls::TlsStream;
@@ -19,6 +19,20 @@ pub enum Socket {
     Unix(UnixStream),
     /// In memory: the other end is in this process.
     Memory(DuplexStream),
+}
+
+impl Socket {
+    /// Registers the socket with the runtime of the calling thread. Left with another thread's, every packet would wake
+    /// that thread first.
+    pub fn move_here(&mut self) -> io::Result<()> {
+        let (placeholder, _) = duplex(1);
+        *self = match mem::replace(self, Self::Memory(placeholder)) {
+            Self::Tcp(socket) => Self::Tcp(TcpStream::from_std(socket.into_std()?)?),
+            Self::Unix(socket) => Self::Unix(UnixStream::from_std(socket.into_std()?)?),
+            memory @ Self::Memory(_) => memory,
+        };
+        Ok(())
+    }
 }
 
 /// A stream as sessions use it.
@@ -34,6 +48,14 @@ impl Stream {
         match self {
             Self::Plain(socket) => socket,
             Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
+    /// [`Socket::move_here`] for the socket that carries it.
+    pub fn move_here(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => socket.move_here(),
+            Self::Tls(stream) => stream.get_mut().0.move_here(),
         }
     }
 
@@ -80,3 +102,38 @@ macro_rules! carry {
 
 carry!(Socket { Tcp, Unix, Memory });
 carry!(Stream { Plain, Tls });
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+        runtime::{Builder, Runtime},
+    };
+
+    use super::*;
+
+    fn runtime() -> Runtime {
+        Builder::new_current_thread().enable_all().build().unwrap()
+    }
+
+    #[test]
+    fn a_socket_that_moved_does_not_need_the_runtime_it_was_made_on() {
+        let (maker, user) = (runtime(), runtime());
+        let (socket, mut peer) = maker.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            (socket, listener.accept().await.unwrap().0.into_std().unwrap())
+        });
+        let mut stream = Stream::Plain(Socket::Tcp(socket));
+        user.block_on(async { stream.move_here() }).unwrap();
+        drop(maker);
+        io::Write::write_all(&mut peer, b"here").unwrap();
+        let mut received = [0; 4];
+        user.block_on(async {
+            stream.read_exact(&mut received).await.unwrap();
+            stream.write_all(b"there").await.unwrap();
+        });
+        assert_eq!(&received, b"here");
+    }
+}

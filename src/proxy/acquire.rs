@@ -86,9 +86,7 @@ impl Session {
             worker: self.worker.index,
         };
         let waits = &self.worker.shard().lease_waits;
-        let mut lease = server.pool.lease(wish, &cluster.links, &self.worker.scratch, deadline, waits).await?;
-        lease.connection_mut().worker = self.worker.index;
-        Ok(lease)
+        server.pool.lease(wish, &cluster.links, &self.worker.scratch, deadline, waits).await
     }
 
     /// A refusal is the client's to hear; anything else is a reason to try another server.
