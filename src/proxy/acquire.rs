@@ -47,6 +47,7 @@ impl Session {
         let config = self.worker.context.config.load_full();
         let begun = Instant::now();
         let mut excluded = excluded.to_vec();
+        let mut exhausted = false;
         loop {
             let cluster = self.worker.context.cluster.load_full();
             if let Some(choice) = self.choose(&cluster, &config, decision, consistency, &excluded) {
@@ -57,10 +58,16 @@ impl Session {
                         let held = Held { lease, server };
                         return Ok(Acquired { held, reason: choice.reason, wait: choice.wait });
                     }
-                    Err(error) => self.after_lease_error(&server, error)?,
+                    Err(error) => {
+                        exhausted |= matches!(error, LeaseError::Exhausted);
+                        self.after_lease_error(&server, error)?;
+                    }
                 }
                 excluded.push(server.id.clone());
                 continue;
+            }
+            if exhausted && Instant::now() >= begun + config.pool.acquire_timeout {
+                return Err(ServerError::no_server("every connection was in use until pool.acquire_timeout"));
             }
             // What failed a moment ago may be back when the cluster has changed.
             let mut generation = self.worker.context.generation.subscribe();
