@@ -132,7 +132,7 @@ impl Session {
             tokio::select! {
                 biased;
                 acquired = &mut acquire => return Ok(acquired),
-                () = handle.killed() => match handle.asked() {
+                () = handle.called() => match handle.asked() {
                     Some(Kill::Session) => return Err(End::Error(ServerError::interrupted())),
                     Some(Kill::Query) => return Ok(Err(ServerError::interrupted())),
                     Some(Kill::Drain) | None => {}
