@@ -30,8 +30,13 @@ pub struct Server {
     position: ArcSwapOption<Position>,
     /// The monitor found it dead: whoever waits for it need not.
     down: AtomicBool,
+    /// When it last did not get to a position in time.
+    late: ArcSwapOption<Instant>,
     report: ArcSwap<Report>,
 }
+
+/// How long nobody waits for a server that was late.
+const LATE: Duration = Duration::from_secs(1);
 
 /// What the last probe said.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -53,6 +58,7 @@ impl Server {
             metrics,
             position: ArcSwapOption::empty(),
             down: AtomicBool::new(false),
+            late: ArcSwapOption::empty(),
             report: ArcSwap::default(),
         }
     }
@@ -71,6 +77,16 @@ impl Server {
 
     pub fn set_down(&self, down: bool) {
         self.down.store(down, Relaxed);
+    }
+
+    /// A session waited in vain until it has what that session wrote.
+    pub fn note_late(&self, now: Instant) {
+        self.late.store(Some(Arc::new(now)));
+    }
+
+    /// Whether it is not worth waiting for: a session did so in vain a moment ago.
+    pub fn was_late(&self, now: Instant) -> bool {
+        self.late.load().as_ref().is_some_and(|late| now.saturating_duration_since(**late) < LATE)
     }
 
     pub fn position(&self) -> Option<Arc<Position>> {
@@ -162,6 +178,10 @@ impl Cluster {
     /// The writer, if it takes statements.
     pub fn writer(&self) -> Option<usize> {
         self.writer.filter(|&place| self.members.get(place).is_some_and(Member::takes_new_leases))
+    }
+
+    pub fn is_writer(&self, server: &Server) -> bool {
+        self.writer.and_then(|place| self.members.get(place)).is_some_and(|writer| writer.server.id == server.id)
     }
 
     pub fn place_of(&self, name: &[u8]) -> Option<usize> {

@@ -354,8 +354,9 @@ async fn dial_tcp(address: SocketAddr, links: &Links) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let socket = SockRef::from(&stream);
-    // Finds a server that went away without a word, long before the kernel's default of two hours.
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(30)))?;
+    // Finds a server that went away without a word within a minute; the kernel's default is two hours.
+    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(10));
+    socket.set_tcp_keepalive(&keepalive.with_retries(3))?;
     if let Some(name) = &links.congestion_control {
         socket.set_tcp_congestion(name.as_bytes())?;
     }

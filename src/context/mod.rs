@@ -4,7 +4,10 @@
 mod control;
 mod registry;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{mpsc, watch};
@@ -40,6 +43,8 @@ pub struct Context {
     pub tls: ArcSwapOption<rustls::ServerConfig>,
     /// What was committed through this Weir, for `consistency = "global"`.
     committed: Mutex<Option<Position>>,
+    /// When some session last wrote without being told a position.
+    unseen_write: Mutex<Option<Instant>>,
 }
 
 impl Context {
@@ -63,6 +68,7 @@ impl Context {
             rsa,
             tls: ArcSwapOption::empty(),
             committed: Mutex::default(),
+            unseen_write: Mutex::default(),
         }
     }
 
@@ -94,6 +100,15 @@ impl Context {
             Some(known) => known.require(position),
             None => *committed = Some(position.clone()),
         }
+    }
+
+    /// A session wrote without being told a position.
+    pub fn wrote_unseen(&self, now: Instant) {
+        *self.unseen_write.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+    }
+
+    pub fn unseen_write(&self) -> Option<Instant> {
+        *self.unseen_write.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn committed(&self) -> Option<Position> {

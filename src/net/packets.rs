@@ -54,11 +54,13 @@ pub struct PacketStream {
     inbox: Vec<u8>,
     /// The number of the next packet, in either direction.
     pub sequence: u8,
+    /// Bytes the peer was sent, ever.
+    pub written: u64,
 }
 
 impl PacketStream {
     pub fn new(stream: Stream) -> Self {
-        Self { stream, inbox: Vec::new(), sequence: 0 }
+        Self { stream, inbox: Vec::new(), sequence: 0, written: 0 }
     }
 
     pub fn stream(&self) -> &Stream {
@@ -185,6 +187,8 @@ impl PacketStream {
 
     /// Writes packets that are framed already.
     pub async fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        // Counted first: of a write that fails or is cancelled, nobody can tell how much went out.
+        self.written += bytes.len() as u64;
         self.stream.write_all(bytes).await?;
         self.stream.flush().await
     }
@@ -213,7 +217,9 @@ impl PacketStream {
     }
 
     pub fn poll_write_raw(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let count = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
+        self.written += count as u64;
+        Poll::Ready(Ok(count))
     }
 
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,13 +1,17 @@
 //! A server connection for a decision: which server, whether to wait for freshness, and what to do while there is none.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use tokio::time::{timeout, timeout_at};
+use tokio::time::timeout;
 
 use super::session::{End, Held, OWN_COMMAND, Session};
 use crate::{
     backend::{Cluster, ConnectError, Lease, LeaseError, PreparedText, Server, Wish},
     config::{Config, Consistency, ServerId},
+    context::Context,
     protocol::{ServerError, auth::LoginError, code, gtid::Position},
     routing::{Candidate, Decision, Target},
     telemetry::Reason,
@@ -22,11 +26,76 @@ pub struct Acquired {
     pub wait: Option<Position>,
 }
 
+/// What became of looking for a reader.
+enum Reader {
+    Found(Choice),
+    /// There are readers, but none has what the session wrote, nor is worth waiting for.
+    Stale,
+    None,
+}
+
 /// A server that was chosen.
 struct Choice {
     place: usize,
     reason: Reason,
     wait: Option<Position>,
+}
+
+/// The search for a server that runs one statement: what was tried in vain.
+#[derive(Debug, Default)]
+pub struct Search {
+    /// Left out until the cluster has changed, or a while has passed.
+    excluded: Vec<ServerId>,
+    /// A replica was waited for, and did not get there in time.
+    waited: bool,
+    /// A server had no connection to spare in time.
+    exhausted: bool,
+    /// How often the statement was sent again.
+    repeats: u32,
+    /// What the last server said that would not have the session or the statement.
+    refusal: Option<ServerError>,
+    /// When there was nobody left to ask.
+    held_since: Option<Instant>,
+}
+
+/// How often a statement is sent again after the connection broke under it: it may be what breaks them.
+const REPEATS: u32 = 2;
+/// What failed may be back after this long, without the cluster having changed.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+impl Search {
+    pub fn exclude(&mut self, server: &ServerId) {
+        self.excluded.push(server.clone());
+    }
+
+    /// The statement is not to wait for another replica.
+    pub fn waited(&mut self) {
+        self.waited = true;
+    }
+
+    /// A server refused the statement; if no other takes it, the client hears `error`.
+    pub fn refused(&mut self, error: ServerError) {
+        self.refusal = Some(error);
+    }
+
+    /// Whether to send the statement once more.
+    pub fn may_repeat(&mut self) -> bool {
+        self.repeats += 1;
+        self.repeats <= REPEATS
+    }
+
+    /// Waits for a server to come, or come back; at most `limit` in all. False: that is over.
+    async fn hold(&mut self, context: &Context, generation: u64, limit: Duration) -> bool {
+        let mut current = context.generation.subscribe();
+        let changed = current.wait_for(|current| *current != generation);
+        let deadline = *self.held_since.get_or_insert_with(Instant::now) + limit;
+        let left = deadline.saturating_duration_since(Instant::now());
+        // Either way it is time to look.
+        let _ = timeout(left.min(LOOK_AGAIN), changed).await;
+        self.excluded.clear();
+        self.waited = false;
+        !left.is_zero()
+    }
 }
 
 impl Session {
@@ -37,7 +106,7 @@ impl Session {
         decision: Decision<'_>,
         text: Option<&Arc<PreparedText>>,
         consistency: Consistency,
-        excluded: &[ServerId],
+        search: &mut Search,
     ) -> Result<Acquired, ServerError> {
         if decision.target == Target::Held
             && let Some(held) = self.held.take()
@@ -45,37 +114,24 @@ impl Session {
             return Ok(Acquired { held, reason: decision.reason, wait: None });
         }
         let config = self.worker.context.config.load_full();
-        let begun = Instant::now();
-        let mut excluded = excluded.to_vec();
-        let mut exhausted = false;
+        let deadline = Instant::now() + config.pool.acquire_timeout;
         loop {
             let cluster = self.worker.context.cluster.load_full();
-            if let Some(choice) = self.choose(&cluster, &config, decision, consistency, &excluded) {
+            if let Some(choice) = self.choose(&cluster, &config, decision, consistency, search) {
                 let server = cluster.members[choice.place].server.clone();
-                let deadline = begun + config.pool.acquire_timeout;
                 match self.lease(&server, &cluster, text, deadline).await {
                     Ok(lease) => {
                         let held = Held { lease, server };
                         return Ok(Acquired { held, reason: choice.reason, wait: choice.wait });
                     }
-                    Err(error) => {
-                        exhausted |= matches!(error, LeaseError::Exhausted);
-                        self.after_lease_error(&server, error)?;
-                    }
+                    Err(error) => self.after_lease_error(&server, error, search)?,
                 }
-                excluded.push(server.id.clone());
-                continue;
-            }
-            if exhausted && Instant::now() >= begun + config.pool.acquire_timeout {
+                search.exclude(&server.id);
+            } else if search.exhausted && Instant::now() >= deadline {
                 return Err(ServerError::no_server("every connection was in use until pool.acquire_timeout"));
+            } else if !search.hold(&self.worker.context, cluster.generation, config.failover.hold).await {
+                return Err(search.refusal.take().unwrap_or_else(|| no_server(decision.target)));
             }
-            // What failed a moment ago may be back when the cluster has changed.
-            let mut generation = self.worker.context.generation.subscribe();
-            let changed = generation.wait_for(|current| *current != cluster.generation);
-            if timeout_at((begun + config.failover.hold).into(), changed).await.is_err() {
-                return Err(no_server(decision.target));
-            }
-            excluded.clear();
         }
     }
 
@@ -96,25 +152,27 @@ impl Session {
         server.pool.lease(wish, &cluster.links, &self.worker.scratch, deadline, waits).await
     }
 
-    /// A refusal is the client's to hear; anything else is a reason to try another server.
-    fn after_lease_error(&self, server: &Server, error: LeaseError) -> Result<(), ServerError> {
+    /// The writer's refusal is the client's to hear; anything else is a reason to try another server.
+    fn after_lease_error(&self, server: &Server, error: LeaseError, search: &mut Search) -> Result<(), ServerError> {
         match error {
-            LeaseError::Connect(ConnectError::Login(LoginError::Refused(error)) | ConnectError::Refused(error))
-                if !matches!(error.code, 1040 | 1053 | 1203) =>
-            {
+            LeaseError::Connect(ConnectError::Login(LoginError::Refused(error)) | ConnectError::Refused(error)) => {
                 tracing::warn!(server = %server.id, code = error.code, "the server refused a login");
-                Err(error)
+                let cluster = self.worker.context.cluster.load();
+                if cluster.is_writer(server) && !is_passing(&error) {
+                    return Err(error);
+                }
+                search.refused(error);
             }
             LeaseError::Exhausted => {
                 self.worker.shard().lease_timeouts.inc();
-                Ok(())
+                search.exhausted = true;
             }
             LeaseError::Connect(error) => {
                 tracing::info!(server = %server.id, %error, "cannot connect");
                 self.worker.context.report_failure(&server.id, &error);
-                Ok(())
             }
         }
+        Ok(())
     }
 
     fn choose(
@@ -123,30 +181,28 @@ impl Session {
         config: &Config,
         decision: Decision<'_>,
         consistency: Consistency,
-        excluded: &[ServerId],
+        search: &Search,
     ) -> Option<Choice> {
-        let allowed =
-            |place: &usize| cluster.members.get(*place).is_some_and(|member| !excluded.contains(&member.server.id));
-        let writer = cluster.writer().filter(allowed);
+        let allowed = |place: usize| {
+            cluster.members.get(place).is_some_and(|member| !search.excluded.contains(&member.server.id))
+        };
+        let writer = cluster.writer().filter(|&place| allowed(place));
+        let on_writer = |reason| writer.map(|place| Choice { place, reason, wait: None });
         match decision.target {
-            Target::Writer | Target::Held => writer.map(|place| Choice { place, reason: decision.reason, wait: None }),
+            Target::Writer | Target::Held => on_writer(decision.reason),
             Target::Server(name) => {
-                let place = cluster.place_of(name).filter(allowed)?;
+                let place = cluster.place_of(name).filter(|&place| allowed(place))?;
                 Some(Choice { place, reason: decision.reason, wait: None })
             }
             Target::Reader | Target::Group(_) => {
-                let required = match consistency {
-                    Consistency::Eventual => None,
-                    Consistency::Session => self.state.required().cloned(),
-                    Consistency::Global => self.worker.context.committed(),
-                };
-                let unsure = consistency != Consistency::Eventual && self.wrote_unseen(cluster, config);
-                let fallback = |reason| writer.map(|place| Choice { place, reason, wait: None });
-                if unsure {
-                    return fallback(Reason::Freshness);
+                if self.wrote_unseen(cluster, config, consistency) {
+                    return on_writer(Reason::Freshness);
                 }
-                self.choose_reader(cluster, config, decision, required, &allowed)
-                    .or_else(|| fallback(Reason::NoReplica).filter(|_| config.reads.writer_fallback))
+                match self.choose_reader(cluster, config, decision, consistency, search) {
+                    Reader::Found(choice) => Some(choice),
+                    Reader::Stale => on_writer(Reason::Freshness),
+                    Reader::None => on_writer(Reason::NoReplica).filter(|_| config.reads.writer_fallback),
+                }
             }
             Target::Reject => None,
         }
@@ -158,35 +214,55 @@ impl Session {
         cluster: &Cluster,
         config: &Config,
         decision: Decision<'_>,
-        required: Option<Position>,
-        allowed: &dyn Fn(&usize) -> bool,
-    ) -> Option<Choice> {
+        consistency: Consistency,
+        search: &Search,
+    ) -> Reader {
         let balance = config.reads.balance;
-        let fill = |found: &mut Vec<Candidate>| match decision.target {
-            Target::Group(name) => cluster.group(name, balance, found),
-            _ => cluster.readers(balance, found),
+        let required = match consistency {
+            Consistency::Eventual => None,
+            Consistency::Session => self.state.required().cloned(),
+            Consistency::Global => self.worker.context.committed(),
+        };
+        let fill = |found: &mut Vec<Candidate>| {
+            match decision.target {
+                Target::Group(name) => cluster.group(name, balance, found),
+                _ => cluster.readers(balance, found),
+            }
+            found.retain(|candidate| !search.excluded.contains(&cluster.members[candidate.place].server.id));
         };
         let fresh = |place: usize| match &required {
             Some(position) => cluster.writer == Some(place) || cluster.members[place].server.covers(position),
             None => true,
         };
-        let pick = |fits: &dyn Fn(&Candidate) -> bool| self.worker.pick(cluster, balance, fill, fits);
-        let known = pick(&|candidate| allowed(&candidate.place) && fresh(candidate.place));
-        let place = known.or_else(|| pick(&|candidate| allowed(&candidate.place)))?;
-        let reason = match decision.reason {
+        let reason = |place| match decision.reason {
             Reason::Read if cluster.writer == Some(place) => Reason::WriterShare,
             reason => reason,
         };
-        Some(Choice { place, reason, wait: required.filter(|_| known.is_none()) })
+        let pick = |fits: &dyn Fn(&Candidate) -> bool| self.worker.pick(cluster, balance, fill, fits);
+        if let Some(place) = pick(&|candidate| fresh(candidate.place)) {
+            return Reader::Found(Choice { place, reason: reason(place), wait: None });
+        }
+        let now = Instant::now();
+        let patient = |place: usize| !search.waited && !cluster.members[place].server.was_late(now);
+        match pick(&|candidate| patient(candidate.place)) {
+            Some(place) => Reader::Found(Choice { place, reason: reason(place), wait: required }),
+            None if search.waited || pick(&|_| true).is_some() => Reader::Stale,
+            None => Reader::None,
+        }
     }
 
-    /// Whether the session wrote lately without being told a GTID that its reads could wait for.
-    fn wrote_unseen(&self, cluster: &Cluster, config: &Config) -> bool {
-        let Some(written) = self.state.unseen_write() else { return false };
+    /// Whether something was written lately without a GTID being told that reads could wait for.
+    fn wrote_unseen(&self, cluster: &Cluster, config: &Config, consistency: Consistency) -> bool {
+        let written = match consistency {
+            Consistency::Eventual => None,
+            Consistency::Session => self.state.unseen_write(),
+            Consistency::Global => self.worker.context.unseen_write(),
+        };
+        let Some(written) = written else { return false };
         let lag =
             cluster.members.iter().filter(|member| member.fresh).filter_map(|member| member.server.report().lag).max();
         // Probes are one interval old, and servers report whole seconds.
-        let margin = 2 * config.probe.interval + std::time::Duration::from_secs(1);
+        let margin = 2 * config.probe.interval + Duration::from_secs(1);
         written.elapsed() < lag.unwrap_or_default() + margin
     }
 
@@ -200,7 +276,7 @@ impl Session {
             let deadline = Instant::now() + self.config().timeouts.connect;
             match self.lease(&server, &cluster, None, deadline).await {
                 Ok(mut lease) => self.use_schema(&mut lease, name).await?,
-                Err(error) => self.after_lease_error(&server, error).map_err(End::Error)?,
+                Err(error) => self.after_lease_error(&server, error, &mut Search::default()).map_err(End::Error)?,
             }
         }
         self.state.enter_schema(name);
@@ -217,20 +293,27 @@ impl Session {
         settings.set_schema(name);
         connection.mark_dirty();
         let command = [&[code::INIT_DB][..], name].concat();
-        match timeout(OWN_COMMAND, connection.command(&command, &self.worker.scratch)).await {
-            Ok(Ok(_)) => {
+        let answer = timeout(OWN_COMMAND, connection.command(&command, &self.worker.scratch)).await;
+        match answer.unwrap_or(Err(ConnectError::Timeout(OWN_COMMAND))) {
+            Ok(_) => {
                 connection.settings = Arc::new(settings);
                 connection.prove_clean();
                 Ok(())
             }
-            Ok(Err(ConnectError::Refused(error))) => {
+            Err(ConnectError::Refused(error)) => {
                 connection.prove_clean();
                 Err(End::Error(error))
             }
             // The first statement will find out.
-            Ok(Err(_)) | Err(_) => Ok(()),
+            Err(_) => Ok(()),
         }
     }
+}
+
+/// Whether the refusal says something of the moment and not of the login: too many connections, shutting down, and
+/// a host that is blocked for errors that others made.
+fn is_passing(error: &ServerError) -> bool {
+    matches!(error.code, 1040 | 1053 | 1129 | 1203 | 1226)
 }
 
 fn no_server(target: Target<'_>) -> ServerError {

@@ -107,7 +107,7 @@ impl Session {
         let statement = self.classify(sql);
         let text = Arc::new(PreparedText::new(sql, self.state.settings()));
         let body = Body::Prepare { payload, text };
-        self.run(Request { sql, body, shape: Shape::Prepare, statement }).await
+        self.run(Request { sql, body, ..Request::plain(payload, Shape::Prepare, statement) }).await
     }
 
     async fn execute(&mut self, execute: Execute<'_>) -> Result<(), End> {
@@ -128,7 +128,7 @@ impl Session {
         let text = statement.text.clone();
         let facts = self.classify(&text.sql);
         let body = Body::Execute { execute, text: text.clone() };
-        self.run(Request { sql: &text.sql, body, shape: Shape::Results, statement: facts }).await
+        self.run(Request { sql: &text.sql, body, ..Request::plain(b"", Shape::Results, facts) }).await
     }
 
     async fn fetch(&mut self, id: u32, payload: &[u8]) -> Result<(), End> {
@@ -140,7 +140,7 @@ impl Session {
         }
         let text = statement.text.clone();
         let body = Body::Statement { payload, text, id };
-        self.run(Request { sql: b"", body, shape: Shape::Rows, statement: OTHER }).await
+        self.run(Request { body, ..Request::plain(payload, Shape::Rows, OTHER) }).await
     }
 
     async fn reset_statement(&mut self, id: u32) -> Result<(), End> {

@@ -1,6 +1,6 @@
 //! One command and its reply over one server connection: alignment, a wait for freshness, the command, the relay.
 
-use std::{cell::Cell, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use super::{
     observe::ReplyObserver,
@@ -28,14 +28,20 @@ pub struct Exchanged {
     pub prepared: Option<(u32, Prepared)>,
     /// Bytes that the client was sent.
     pub sent: u64,
+    /// The error that the client was not sent.
+    withheld: Option<ServerError>,
 }
 
 /// Why there is no complete reply. Unless it says so, the connection is of no use any more.
 #[derive(Debug)]
 pub enum Failure {
     Client,
-    /// The session was killed.
+    /// The session was killed. Nothing reached the client.
     Killed,
+    /// The server was found dead before anything was sent to it.
+    Unsent,
+    /// The server did not run the statement; another one may. Nothing reached the client.
+    Withheld(ServerError),
     /// The replica did not have the session's own writes in time. Nothing reached the client.
     Stale,
     /// The server refused the alignment. Nothing reached the client.
@@ -45,7 +51,7 @@ pub enum Failure {
     /// The client's command is wrong. Nothing reached the client, and the connection is in step.
     Request(ServerError),
     /// The connection broke after the client was sent that many bytes; an error may follow with the sequence number
-    /// `boundary`, unless a packet was cut.
+    /// `boundary`, if there is one.
     Server {
         cause: String,
         sent: u64,
@@ -72,21 +78,17 @@ impl Session {
     ) -> Result<Exchanged, Failure> {
         let handle = self.entry.handle.clone();
         let server = held.server.clone();
+        // Who is found dead later than this wakes the statement.
+        if server.is_down() {
+            return Err(Failure::Unsent);
+        }
+        let written = self.client.written;
         let thread = held.lease.connection().thread;
         let killer = self.killer(&server, thread);
         let connection = held.lease.connection_mut();
-        let sent = Cell::new(0);
-        let dead = || {
-            let cause = "the server stopped answering".to_owned();
-            Failure::Server { cause, sent: sent.get(), boundary: None }
-        };
-        if server.is_down() {
-            // Nobody would wake the session again.
-            return Err(dead());
-        }
         let mut killing = None;
         let result = {
-            let conversation = self.converse(connection, request, wait, &sent);
+            let conversation = self.converse(connection, request, wait);
             tokio::pin!(conversation);
             loop {
                 tokio::select! {
@@ -94,11 +96,12 @@ impl Session {
                     result = &mut conversation => break result,
                     () = handle.called() => match handle.asked() {
                         Some(Kill::Query) => killing = Some(killer.kill()),
-                        // An error cannot stand within a reply.
-                        Some(Kill::Session) if sent.get() > 0 => break Err(Failure::Client),
                         Some(Kill::Session) => break Err(Failure::Killed),
                         // Woken to look: the monitor found the server dead.
-                        _ if server.is_down() => break Err(dead()),
+                        _ if server.is_down() => {
+                            let cause = "the server stopped answering".to_owned();
+                            break Err(Failure::Server { cause, sent: 0, boundary: None });
+                        }
                         _ => {}
                     }
                 }
@@ -113,12 +116,23 @@ impl Session {
             // The connection must not be anybody else's before. A panic was reported.
             let _ = killing.await;
         }
-        if result.is_ok()
-            && let Some(position) = wait
-        {
-            server.advance(position);
+        // Of a conversation that was given up, the stream alone knows how far it came.
+        let sent = self.client.written - written;
+        match result {
+            // An error packet cannot stand in the middle of a reply.
+            Err(Failure::Killed) if sent > 0 => Err(Failure::Client),
+            Err(Failure::Server { cause, boundary, .. }) => Err(Failure::Server { cause, sent, boundary }),
+            Err(failure) => Err(failure),
+            Ok(exchanged) => {
+                if let Some(position) = wait {
+                    server.advance(position);
+                }
+                match exchanged.withheld {
+                    Some(error) => Err(Failure::Withheld(error)),
+                    None => Ok(Exchanged { sent, ..exchanged }),
+                }
+            }
         }
-        result
     }
 
     async fn converse(
@@ -126,7 +140,6 @@ impl Session {
         connection: &mut ServerConnection,
         request: &Request<'_>,
         wait: Option<&Position>,
-        sent: &Cell<u64>,
     ) -> Result<Exchanged, Failure> {
         connection.mark_dirty();
         let scratch = self.worker.scratch.clone();
@@ -157,7 +170,7 @@ impl Session {
         if wait.is_some() && !waited(connection, &scratch).await? {
             return Err(Failure::Stale);
         }
-        self.relay(connection, request, sequence, sent).await
+        self.relay(connection, request, sequence).await
     }
 
     /// Returns the sequence number that the reply begins with.
@@ -190,7 +203,6 @@ impl Session {
         connection: &mut ServerConnection,
         request: &Request<'_>,
         sequence: u8,
-        sent: &Cell<u64>,
     ) -> Result<Exchanged, Failure> {
         let scratch = self.worker.scratch.clone();
         let deprecate_eof = connection.capabilities.has(Capabilities::DEPRECATE_EOF);
@@ -205,26 +217,27 @@ impl Session {
             statement: &request.statement,
             capabilities: self.capabilities,
             unfiltered,
+            withhold: request.withhold,
+            withheld: None,
             statement_id,
             prepared: None,
             error: None,
             status: Status::default(),
         };
         let (client, server) = (&mut self.client, &mut connection.packets);
-        let result = Relay::new(client, server, &mut tracker, &mut observer, &scratch, sent).run().await;
-        let sent = sent.get();
-        match result {
+        let mut relay = Relay::new(client, server, &mut tracker, &mut observer, &scratch);
+        let (error, boundary) = match relay.run().await {
             Ok(()) => {
-                let prepared = observer.prepared.map(|prepared| (statement_id, prepared));
-                Ok(Exchanged { error: observer.error, status: observer.status, prepared, sent })
+                let ReplyObserver { error, status, withheld, prepared, .. } = observer;
+                let prepared = prepared.map(|prepared| (statement_id, prepared));
+                return Ok(Exchanged { error, status, prepared, sent: 0, withheld });
             }
-            Err(RelayError::Client) => Err(Failure::Client),
-            Err(error) => {
-                // The tracker has run ahead of what was written when it met nonsense.
-                let boundary = tracker.boundary().filter(|_| !matches!(error, RelayError::Malformed(_)));
-                Err(Failure::Server { cause: error.to_string(), sent, boundary })
-            }
-        }
+            Err(RelayError::Client) => return Err(Failure::Client),
+            // The packets in front of the malformed one were counted, and may not have been passed on.
+            Err(error @ RelayError::Malformed(_)) => (error, None),
+            Err(error) => (error, tracker.boundary()),
+        };
+        Err(Failure::Server { cause: error.to_string(), sent: 0, boundary })
     }
 }
 

@@ -4,7 +4,7 @@
 use super::relay::{Observer, replace_payload};
 use crate::{
     protocol::{
-        Capabilities, Change, Control, ControlKind, HEADER, Malformed, OkPacket, Prepared, ServerError, Status,
+        Capabilities, Change, Control, ControlKind, HEADER, Header, Malformed, OkPacket, Prepared, ServerError, Status,
         changes, wire::put_lenenc_bytes,
     },
     session::SessionState,
@@ -16,6 +16,30 @@ use crate::{
 const TRACKED_BY_DEFAULT: [&[u8]; 5] =
     [b"autocommit", b"character_set_client", b"character_set_connection", b"character_set_results", b"time_zone"];
 
+/// Which errors are kept from the client, because another server may not give them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Withhold {
+    Nothing,
+    /// That the server is going away.
+    Shutdown,
+    /// That the server takes no writes: it was the writer until a moment ago.
+    ReadOnly,
+}
+
+impl Withhold {
+    fn covers(self, error: &ServerError) -> bool {
+        match (self, error.code) {
+            // ER_SERVER_SHUTDOWN, and MariaDB's ER_CONNECTION_KILLED.
+            (Self::Shutdown, 1053 | 1927) => true,
+            // ER_OPTION_PREVENTS_STATEMENT: --read-only or --super-read-only, in every language of the servers.
+            (Self::ReadOnly, 1290) => error.message.windows(9).any(|text| text == b"read-only"),
+            // ER_READ_ONLY_MODE.
+            (Self::ReadOnly, 1836) => true,
+            _ => false,
+        }
+    }
+}
+
 /// Watches one reply.
 pub struct ReplyObserver<'a> {
     pub state: &'a mut SessionState,
@@ -24,6 +48,9 @@ pub struct ReplyObserver<'a> {
     pub capabilities: Capabilities,
     /// The session's connection reports what the client chose itself; it is told all.
     pub unfiltered: bool,
+    pub withhold: Withhold,
+    /// The error that was kept from the client.
+    pub withheld: Option<ServerError>,
     /// The id that a prepared statement gets towards the client.
     pub statement_id: u32,
     /// What a `COM_STMT_PREPARE` was answered.
@@ -57,7 +84,14 @@ impl Observer for ReplyObserver<'_> {
                 }
             }
             ControlKind::Err => {
-                self.error = Some(ServerError::parse(payload)?.code);
+                let error = ServerError::parse(payload)?;
+                self.error = Some(error.code);
+                // Of a reply that has begun, nothing can be withheld.
+                let first = Header::parse(packet).is_some_and(|header| header.sequence == 1);
+                if first && self.withhold.covers(&error) {
+                    self.withheld = Some(error);
+                    return Ok(0);
+                }
             }
             ControlKind::Prepared => {
                 self.prepared = Some(Prepared::parse(payload)?);
@@ -130,6 +164,8 @@ mod tests {
             statement: &statement,
             capabilities,
             unfiltered: false,
+            withhold: Withhold::Nothing,
+            withheld: None,
             statement_id: 0,
             prepared: None,
             error: None,

@@ -4,7 +4,6 @@
 //! which is the back-pressure: nothing more is read until it is gone.
 
 use std::{
-    cell::Cell,
     future::poll_fn,
     io,
     task::{Context, Poll, ready},
@@ -20,7 +19,7 @@ const AHEAD: usize = 64 * 1024;
 
 /// Looks into the packets that end a result. May change them in place, never make them longer.
 pub trait Observer {
-    /// `packet` is header and payload. Returns its new length.
+    /// `packet` is header and payload. Returns its new length; 0: the client does not get it.
     fn control(&mut self, control: Control, packet: &mut [u8]) -> Result<usize, Malformed>;
 }
 
@@ -45,8 +44,6 @@ pub struct Relay<'a, O> {
     tracker: &'a mut ResponseTracker,
     observer: &'a mut O,
     scratch: &'a Scratch,
-    /// Bytes the client was sent of this reply. Outlives a relay that is cancelled.
-    sent: &'a Cell<u64>,
     pending: Vec<u8>,
     written: usize,
     /// The beginning of a packet that is not whole.
@@ -60,10 +57,9 @@ impl<'a, O: Observer> Relay<'a, O> {
         tracker: &'a mut ResponseTracker,
         observer: &'a mut O,
         scratch: &'a Scratch,
-        sent: &'a Cell<u64>,
     ) -> Self {
         let (pending, carry) = (Vec::new(), Vec::new());
-        Self { client, server, tracker, observer, scratch, sent, pending, written: 0, carry }
+        Self { client, server, tracker, observer, scratch, pending, written: 0, carry }
     }
 
     /// Runs until the reply is complete and written. Cancel-safe: what was read and not written is kept in `self`.
@@ -139,7 +135,6 @@ impl<'a, O: Observer> Relay<'a, O> {
 
     /// Writes at once what the client takes, and keeps the rest.
     fn write(&mut self, cx: &mut Context<'_>, mut bytes: &[u8]) -> Result<(), RelayError> {
-        self.sent.set(self.sent.get() + bytes.len() as u64);
         while self.pending.is_empty() && !bytes.is_empty() {
             match self.client.poll_write_raw(cx, bytes) {
                 Poll::Ready(Ok(count)) if count > 0 => bytes = &bytes[count..],

@@ -5,15 +5,16 @@ use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Instant};
 use tokio::time::timeout;
 
 use super::{
-    acquire::Acquired,
+    acquire::{Acquired, Search},
     exchange::{Exchanged, Failure},
+    observe::Withhold,
     session::{End, Held, OWN_COMMAND, Session},
 };
 use crate::{
     backend::{ConnectError, PreparedText},
-    config::{Config, Consistency, Rule, ServerId},
+    config::{Config, Consistency, Rule},
     context::Kill,
-    protocol::{Execute, ServerError, Shape, Status, code},
+    protocol::{Capabilities, Execute, ServerError, Shape, Status, code},
     routing::{self, Asked, Decision, Situation, Target},
     session::Fate,
     sql::{Access, Effects, Kind, Statement},
@@ -27,6 +28,8 @@ pub struct Request<'a> {
     pub body: Body<'a>,
     pub shape: Shape,
     pub statement: Statement<'a>,
+    /// What the client is not to hear, as it can be sent elsewhere.
+    pub withhold: Withhold,
 }
 
 /// What is sent.
@@ -44,7 +47,7 @@ pub enum Body<'a> {
 impl<'a> Request<'a> {
     /// A command that is sent as it came.
     pub fn plain(payload: &'a [u8], shape: Shape, statement: Statement<'a>) -> Self {
-        Self { sql: b"", body: Body::Plain(payload), shape, statement }
+        Self { sql: b"", body: Body::Plain(payload), shape, statement, withhold: Withhold::Nothing }
     }
 
     /// The statement that must be prepared on the connection.
@@ -60,15 +63,47 @@ impl<'a> Request<'a> {
         self.statement.kind == Kind::Read && self.statement.effects == Effects::NONE
     }
 
-    /// Whether it may run twice: it reads, and nothing of it stays behind.
+    /// Whether it may run again on another connection: nothing of it stays behind on a server.
     fn repeatable(&self) -> bool {
-        matches!(self.statement.kind, Kind::Read) || matches!(self.body, Body::Prepare { .. })
+        let Statement { kind, effects, .. } = self.statement;
+        match kind {
+            _ if matches!(self.body, Body::Prepare { .. }) => true,
+            Kind::Read => !self.may_write() && !effects.has(Effects::FILE),
+            // The transaction ends with its connection.
+            Kind::Begin(_) => !effects.has(Effects::MULTI),
+            _ => false,
+        }
+    }
+
+    /// Whether it may change data.
+    fn may_write(&self) -> bool {
+        let Statement { kind, effects, .. } = self.statement;
+        match kind {
+            _ if matches!(self.body, Body::Prepare { .. }) => false,
+            Kind::Empty | Kind::Diagnostics | Kind::Use | Kind::Kill => false,
+            Kind::Read | Kind::Set | Kind::Begin(_) => effects.any(Effects::UNKNOWN_FUNCTION.with(Effects::SEQUENCE)),
+            _ => true,
+        }
+    }
+
+    /// Whether it is one statement that a server runs wholly or not at all.
+    fn is_atomic_write(&self) -> bool {
+        let Statement { kind, effects, .. } = self.statement;
+        matches!(kind, Kind::Write | Kind::Ddl) && !effects.any(Effects::MULTI.with(Effects::UNKNOWN_FUNCTION))
+    }
+
+    fn withhold(&self, target: Target<'_>) -> Withhold {
+        match target {
+            Target::Writer if self.is_atomic_write() => Withhold::ReadOnly,
+            Target::Writer | Target::Reader | Target::Group(_) if self.repeatable() => Withhold::Shutdown,
+            _ => Withhold::Nothing,
+        }
     }
 }
 
 impl Session {
     /// Runs a request and answers the client.
-    pub async fn run(&mut self, request: Request<'_>) -> Result<(), End> {
+    pub async fn run(&mut self, mut request: Request<'_>) -> Result<(), End> {
         let config = self.worker.context.config.load_full();
         let rule = self.rule(&config, &request);
         let consistency = rule.and_then(|rule| rule.consistency).unwrap_or(config.reads.consistency);
@@ -79,9 +114,9 @@ impl Session {
             let name = rule.map_or("", |rule| &rule.name);
             return self.send_error(&ServerError::rejected(name)).await;
         }
-        let mut excluded: Vec<ServerId> = Vec::new();
+        let mut search = Search::default();
         loop {
-            let acquired = match self.acquire_unless_killed(decision, &request, consistency, &excluded).await? {
+            let acquired = match self.acquire_unless_killed(decision, &request, consistency, &mut search).await? {
                 Ok(acquired) => acquired,
                 Err(error) => {
                     self.count(decision.reason);
@@ -89,16 +124,17 @@ impl Session {
                 }
             };
             let Acquired { mut held, reason, wait } = acquired;
-            let again = decision.target == Target::Held;
+            let pinned = decision.target == Target::Held;
+            request.withhold = request.withhold(decision.target);
             self.entry.handle.statement_begins(reason, Instant::now());
             let failure = match self.exchange(&mut held, &request, wait.as_ref()).await {
                 Ok(exchanged) => {
                     self.count(reason);
-                    return self.finish(held, &request, exchanged, consistency).await;
+                    return self.finish(held, &request, exchanged, reason).await;
                 }
                 Err(failure) => failure,
             };
-            if again && let Failure::Unprepared(error) | Failure::Request(error) = &failure {
+            if pinned && let Failure::Unprepared(error) | Failure::Request(error) = &failure {
                 // As with a server, the transaction goes on.
                 self.held = Some(held);
                 return self.send_error(error).await;
@@ -106,13 +142,14 @@ impl Session {
             let server = held.server.clone();
             held.lease.discard();
             server.metrics.shard(self.worker.index).errors.inc();
-            match self.after_failure(&failure, &request, again, &server).await? {
+            let next = match pinned {
+                true => self.after_loss(&failure).await?,
+                false => self.after_failure(failure, &request, &server, &mut search).await?,
+            };
+            match next {
                 Next::GiveUp => return Ok(()),
                 Next::Writer => decision = Decision { target: Target::Writer, reason: Reason::Freshness },
-                Next::Elsewhere => {
-                    self.worker.shard().retries.inc();
-                    excluded.push(server.id.clone());
-                }
+                Next::Elsewhere => search.exclude(&server.id),
             }
         }
     }
@@ -123,10 +160,10 @@ impl Session {
         decision: Decision<'_>,
         request: &Request<'_>,
         consistency: Consistency,
-        excluded: &[ServerId],
+        search: &mut Search,
     ) -> Result<Result<Acquired, ServerError>, End> {
         let handle = self.entry.handle.clone();
-        let acquire = self.acquire(decision, request.text(), consistency, excluded);
+        let acquire = self.acquire(decision, request.text(), consistency, search);
         tokio::pin!(acquire);
         loop {
             tokio::select! {
@@ -159,69 +196,86 @@ impl Session {
         routing::first_match(&config.rules, &asked)
     }
 
-    /// What to do when an exchange failed. The connection is gone already.
-    async fn after_failure(
-        &mut self,
-        failure: &Failure,
-        request: &Request<'_>,
-        held: bool,
-        server: &crate::backend::Server,
-    ) -> Result<Next, End> {
-        if held {
-            self.state.lose_connection();
-            self.statements.lose_cursors();
-        }
+    /// What to do when an exchange failed on a connection of the session's own, which is gone with what it stood for.
+    async fn after_loss(&mut self, failure: &Failure) -> Result<Next, End> {
+        self.state.lose_connection();
+        self.statements.lose_cursors();
         match failure {
             Failure::Client => Err(End::Client),
             Failure::Killed => Err(End::Error(ServerError::interrupted())),
+            Failure::Refused(error)
+            | Failure::Unprepared(error)
+            | Failure::Request(error)
+            | Failure::Withheld(error) => Err(End::Error(error.clone())),
+            Failure::Unsent | Failure::Stale => Err(End::Error(ServerError::server_lost())),
+            Failure::Server { sent, boundary, .. } => Err(self.broken_reply(*sent, *boundary)),
+        }
+    }
+
+    /// What to do when an exchange failed. The connection is gone already.
+    async fn after_failure(
+        &mut self,
+        failure: Failure,
+        request: &Request<'_>,
+        server: &crate::backend::Server,
+        search: &mut Search,
+    ) -> Result<Next, End> {
+        match failure {
+            Failure::Client => Err(End::Client),
+            Failure::Killed => Err(End::Error(ServerError::interrupted())),
+            Failure::Unsent => Ok(Next::Elsewhere),
             Failure::Stale => {
                 self.worker.shard().freshness_timeouts.inc();
-                Ok(Next::Writer)
+                server.note_late(Instant::now());
+                search.waited();
+                Ok(Next::Elsewhere)
             }
-            // What the session held is gone, which it must not learn from its next statement.
-            Failure::Refused(error) if held => Err(End::Error(error.clone())),
+            Failure::Withheld(error) => {
+                self.worker.context.report_failure(&server.id, &error);
+                self.worker.shard().retries.inc();
+                search.refused(error);
+                Ok(Next::Elsewhere)
+            }
             Failure::Refused(error) | Failure::Unprepared(error) => {
                 // A replica may lack what the session's settings name, such as a new schema.
-                let writer = self.worker.context.cluster.load().writer;
-                let on_writer = writer.is_none_or(|place| self.is_server(place, server));
-                if !on_writer && request.repeatable() {
+                let cluster = self.worker.context.cluster.load_full();
+                if cluster.writer.is_some() && !cluster.is_writer(server) && request.repeatable() {
                     return Ok(Next::Writer);
                 }
-                self.send_error(error).await?;
+                self.send_error(&error).await?;
                 Ok(Next::GiveUp)
             }
             Failure::Request(error) => {
-                self.send_error(error).await?;
+                self.send_error(&error).await?;
                 Ok(Next::GiveUp)
             }
-            Failure::Server { cause, sent: 0, .. } => {
-                self.worker.context.report_failure(&server.id, cause);
-                tracing::info!(server = %server.id, %cause, "a server connection broke");
-                if held {
-                    return Err(End::Error(ServerError::server_lost()));
-                }
-                if request.repeatable() {
+            Failure::Server { cause, sent, boundary } => {
+                self.worker.context.report_failure(&server.id, &cause);
+                tracing::info!(server = %server.id, %cause, sent, "a server connection broke");
+                if sent == 0 && request.repeatable() && search.may_repeat() {
+                    self.worker.shard().retries.inc();
                     return Ok(Next::Elsewhere);
                 }
-                self.send_error(&ServerError::server_lost()).await?;
-                Ok(Next::GiveUp)
-            }
-            Failure::Server { cause, boundary, .. } => {
-                self.worker.context.report_failure(&server.id, cause);
-                tracing::info!(server = %server.id, %cause, "a server connection broke within a reply");
-                let Some(sequence) = boundary else { return Err(End::Client) };
-                self.client.sequence = *sequence;
-                if held {
-                    return Err(End::Error(ServerError::server_lost()));
+                if request.may_write() {
+                    // Nobody knows whether it was executed.
+                    self.note_unseen_write();
                 }
-                self.send_error(&ServerError::server_lost()).await?;
-                Ok(Next::GiveUp)
+                match self.broken_reply(sent, boundary) {
+                    End::Error(error) => self.send_error(&error).await.map(|()| Next::GiveUp),
+                    End::Client => Err(End::Client),
+                }
             }
         }
     }
 
-    fn is_server(&self, place: usize, server: &crate::backend::Server) -> bool {
-        self.worker.context.cluster.load().members.get(place).is_some_and(|member| member.server.id == server.id)
+    /// How a client hears of a reply that broke after `sent` bytes: by an error where a packet of its own can stand, or
+    /// else by the end of its connection.
+    fn broken_reply(&mut self, sent: u64, boundary: Option<u8>) -> End {
+        if sent > 0 {
+            let Some(sequence) = boundary else { return End::Client };
+            self.client.sequence = sequence;
+        }
+        End::Error(ServerError::server_lost())
     }
 
     /// Learns what the reply said, and keeps the connection for [`Session::settle`] to judge.
@@ -230,13 +284,14 @@ impl Session {
         mut held: Held,
         request: &Request<'_>,
         exchanged: Exchanged,
-        consistency: Consistency,
+        reason: Reason,
     ) -> Result<(), End> {
         self.count_on_server(&held, request, &exchanged);
         let before = self.state.pins();
         if let Body::Execute { execute, .. } = &request.body {
             self.was_executed(execute, &exchanged);
         }
+        self.learn_of_writes(&held, request, &exchanged, reason);
         if exchanged.error.is_none() {
             self.state.observe_text(request.statement.effects);
             self.remember_statement(&mut held, request, &exchanged);
@@ -249,15 +304,43 @@ impl Session {
         let connection = held.lease.connection_mut();
         connection.settings = self.state.settings().clone();
         self.held = Some(held);
-        if consistency == Consistency::Global
-            && let Some(required) = self.state.required()
-        {
-            self.worker.context.commit(required);
-        }
         for pin in self.state.pins().iter().filter(|pin| !before.has(*pin)) {
             self.worker.shard().pin(pin).inc();
         }
         Ok(())
+    }
+
+    /// Remembers what reads must see from now on, beyond the positions that the reply told.
+    fn learn_of_writes(&mut self, held: &Held, request: &Request<'_>, exchanged: &Exchanged, reason: Reason) {
+        let told = self.state.take_told();
+        if told
+            && uses_global(&self.config())
+            && let Some(required) = self.state.required()
+        {
+            self.worker.context.commit(required);
+        }
+        let wrote = reason == Reason::Transaction || request.may_write();
+        let Statement { kind, effects, .. } = request.statement;
+        let unseen = match exchanged.error {
+            // Parts of it may be committed, and an error tells no position.
+            Some(_) => request.may_write() && !request.is_atomic_write() && kind != Kind::Transaction,
+            None if told => false,
+            // Only an OK tells positions, and only those that count writes have some to tell.
+            None => {
+                let eof = !held.lease.connection().capabilities.has(Capabilities::DEPRECATE_EOF);
+                let blind = !self.worker.context.cluster.load().has_positions;
+                wrote && (blind || eof && kind == Kind::Read && effects.has(Effects::UNKNOWN_FUNCTION))
+            }
+        };
+        if unseen {
+            self.note_unseen_write();
+        }
+    }
+
+    fn note_unseen_write(&mut self) {
+        let now = Instant::now();
+        self.state.wrote_unseen(now);
+        self.worker.context.wrote_unseen(now);
     }
 
     fn remember_statement(&mut self, held: &mut Held, request: &Request<'_>, exchanged: &Exchanged) {
@@ -340,6 +423,12 @@ impl Session {
         }
         self.worker.shard().bytes_out.add(exchanged.sent);
     }
+}
+
+/// Whether some reads must see what all sessions wrote.
+fn uses_global(config: &Config) -> bool {
+    let global = |consistency| consistency == Some(Consistency::Global);
+    global(Some(config.reads.consistency)) || config.rules.iter().any(|rule| global(rule.consistency))
 }
 
 /// What follows a failure.

@@ -19,7 +19,7 @@ use crate::{
     telemetry::Pin,
 };
 
-/// How long a command of Weir's own, which costs a server nothing, may take.
+/// How long a server may take to answer a command of Weir's own, and a client to take Weir's last word.
 pub const OWN_COMMAND: Duration = Duration::from_secs(5);
 
 /// A command buffer larger than this is given back after the command, bytes.

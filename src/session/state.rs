@@ -57,6 +57,8 @@ pub struct SessionState {
     characteristics: bool,
     /// What a server must have executed before it may serve this session's reads.
     required: Option<Position>,
+    /// A server told a position since [`SessionState::take_told`].
+    told: bool,
     /// When it last wrote without being told a GTID.
     unseen_write: Option<Instant>,
     insert_id: u64,
@@ -71,6 +73,7 @@ impl SessionState {
             pins: Pins::default(),
             characteristics: false,
             required: None,
+            told: false,
             unseen_write: None,
             insert_id: 0,
         }
@@ -181,6 +184,12 @@ impl SessionState {
             Some(required) => required.require(&position),
             None => self.required = Some(position),
         }
+        self.told = true;
+    }
+
+    /// Whether a server told a position since the last call.
+    pub fn take_told(&mut self) -> bool {
+        std::mem::take(&mut self.told)
     }
 
     /// When the session last wrote without being told a GTID that its reads could wait for.

@@ -114,8 +114,11 @@ impl Reader<'_> {
         self.stage = stage;
         self.verb = keyword;
         self.columns_may_follow = matches!(keyword, Keyword::Insert | Keyword::Replace | Keyword::Load);
-        if keyword == Keyword::Backup {
-            self.effect(Effects::GLOBAL_LOCK);
+        match keyword {
+            Keyword::Backup => self.effect(Effects::GLOBAL_LOCK),
+            // A procedure is as unknown, and may commit more than once.
+            Keyword::Call => self.effect(Effects::UNKNOWN_FUNCTION),
+            _ => {}
         }
     }
 

@@ -2,11 +2,15 @@
 #![allow(dead_code, reason = "every test binary uses its part of the bed")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test bed that cannot be set up fails the test")]
 
+pub mod fake;
+pub mod relay;
+
 use std::{
-    future::Future,
     path::PathBuf,
     time::{Duration, Instant},
 };
+
+use relay::Relay;
 
 use mysql_async::{Conn, OptsBuilder, SslOpts, prelude::*};
 use weir::{
@@ -51,6 +55,18 @@ impl Bed {
     pub async fn with(cluster: Cluster, extra: &str) -> Self {
         let text = basics(&cluster) + extra;
         Self::with_config(cluster, &text).await
+    }
+
+    /// Weir with a relay in front of each server, in the order of [`Cluster::servers`].
+    pub async fn with_relays(cluster: Cluster, extra: &str) -> (Self, Vec<Relay>) {
+        let mut text = basics(&cluster) + extra;
+        let mut relays = Vec::new();
+        for server in cluster.servers() {
+            let relay = Relay::start(server.address()).await;
+            text = text.replace(&server.address().to_string(), &relay.address.to_string());
+            relays.push(relay);
+        }
+        (Self::with_config(cluster, &text).await, relays)
     }
 
     /// Weir with exactly this config, in a file that can be edited.
@@ -117,6 +133,24 @@ impl Bed {
         (metrics.total(|shard| &shard.reads), metrics.total(|shard| &shard.writes))
     }
 
+    /// Whether a server gets reads.
+    pub fn serves(&self, name: &str) -> bool {
+        let cluster = self.weir.context.cluster.load();
+        let member = cluster.members.iter().find(|member| member.server.id.as_str() == name).unwrap();
+        member.up && member.fresh
+    }
+
+    /// Waits until a server gets reads, or gets none any more.
+    pub async fn until_serves(&self, name: &str, expected: bool) {
+        until(&format!("{name} serves: {expected}"), || async { self.serves(name) == expected }).await;
+    }
+
+    /// The name of the writer.
+    pub fn writer(&self) -> Option<String> {
+        let cluster = self.weir.context.cluster.load();
+        cluster.writer().map(|place| cluster.members[place].server.id.to_string())
+    }
+
     /// Ends Weir and the servers.
     pub async fn stop(self) {
         self.weir.shut_down();
@@ -142,7 +176,7 @@ pub fn basics(cluster: &Cluster) -> String {
 }
 
 /// Waits until `condition` holds; fails the test if it does not within [`PATIENCE`].
-pub async fn until<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition().await {
         assert!(Instant::now() < deadline, "it never happened: {what}");

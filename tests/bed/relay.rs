@@ -1,0 +1,215 @@
+//! A TCP relay between Weir and a server, which breaks on command: it refuses, falls silent, drags, and cuts or
+//! replaces one reply.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinHandle,
+    time::sleep,
+};
+
+/// How a relay treats its connections, those that are open included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line {
+    Open,
+    /// Connections close, and new ones at once.
+    Closed,
+    /// Connections are accepted and stay open; nothing passes.
+    Silent,
+    /// Every piece of a reply is late by this much.
+    Slow(Duration),
+    /// New connections go to this address instead; open ones go on.
+    Diverted(SocketAddr),
+}
+
+/// What happens to the next reply to a statement that contains a marker. Once.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// The statement does not reach the server, and the connection closes.
+    CutRequest,
+    /// After at least this many bytes of the reply, at the next boundary of packets, the connection closes.
+    CutAtBoundary(usize),
+    /// The same, ten bytes into the next packet.
+    CutInPacket(usize),
+    /// As `CutAtBoundary`, but the connection stays open and silent.
+    Stall(usize),
+    /// The client gets these bytes instead of the reply.
+    Replace(Vec<u8>),
+}
+
+/// Listens on a port of its own. Dropping it closes everything.
+pub struct Relay {
+    pub address: SocketAddr,
+    line: watch::Sender<Line>,
+    trap: Trap,
+    task: JoinHandle<()>,
+}
+
+type Trap = Arc<Mutex<Option<(Vec<u8>, Fault)>>>;
+
+impl Relay {
+    pub async fn start(target: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (line, watching) = watch::channel(Line::Open);
+        let trap = Trap::default();
+        let armed = trap.clone();
+        let task = tokio::spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                let target = match *watching.borrow() {
+                    Line::Closed => continue,
+                    Line::Diverted(other) => other,
+                    _ => target,
+                };
+                connections.spawn(carry(client, target, watching.clone(), armed.clone()));
+            }
+        });
+        Self { address, line, trap, task }
+    }
+
+    pub fn set(&self, line: Line) {
+        self.line.send_replace(line);
+    }
+
+    /// Arms the trap for the next statement that contains `marker`.
+    pub fn on(&self, marker: &str, fault: Fault) {
+        *self.trap.lock().unwrap() = Some((marker.as_bytes().to_vec(), fault));
+    }
+
+    /// Whether the trap has not been sprung.
+    pub fn is_armed(&self) -> bool {
+        self.trap.lock().unwrap().is_some()
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn carry(mut client: TcpStream, target: SocketAddr, mut line: watch::Receiver<Line>, trap: Trap) {
+    let Ok(mut server) = TcpStream::connect(target).await else { return };
+    let (mut request, mut reply) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
+    let mut fault: Option<Progress> = None;
+    loop {
+        let now = *line.borrow_and_update();
+        match now {
+            Line::Closed => return,
+            Line::Silent => {
+                if line.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            _ => {}
+        }
+        tokio::select! {
+            _ = line.changed() => {}
+            Ok(count) = client.read(&mut request) => {
+                if count == 0 {
+                    return;
+                }
+                if let Some(sprung) = spring(&trap, &request[..count]) {
+                    if matches!(sprung, Fault::CutRequest) {
+                        return;
+                    }
+                    fault = Some(Progress::new(sprung));
+                }
+                if server.write_all(&request[..count]).await.is_err() {
+                    return;
+                }
+            }
+            Ok(count) = server.read(&mut reply) => {
+                if count == 0 {
+                    return;
+                }
+                if let Line::Slow(delay) = now {
+                    sleep(delay).await;
+                }
+                let Some(progress) = &mut fault else {
+                    if client.write_all(&reply[..count]).await.is_err() {
+                        return;
+                    }
+                    continue;
+                };
+                if let Fault::Replace(bytes) = &progress.fault {
+                    // The client may close as soon as it has read enough of them.
+                    let _ = client.write_all(bytes).await;
+                    let _ = client.read(&mut request).await;
+                    return;
+                }
+                let (pass, end) = progress.walk(&reply[..count]);
+                if client.write_all(&reply[..pass]).await.is_err() {
+                    return;
+                }
+                match (end, &progress.fault) {
+                    (false, _) => {}
+                    (true, Fault::Stall(_)) => {
+                        // Until the client gives up.
+                        while client.read(&mut request).await.is_ok_and(|count| count > 0) {}
+                        return;
+                    }
+                    (true, _) => return,
+                }
+            }
+            else => return,
+        }
+    }
+}
+
+fn spring(trap: &Trap, request: &[u8]) -> Option<Fault> {
+    let mut trap = trap.lock().unwrap();
+    let (marker, _) = trap.as_ref()?;
+    let hit = request.windows(marker.len()).any(|window| window == marker);
+    if hit { trap.take().map(|(_, fault)| fault) } else { None }
+}
+
+/// How far a reply has come on its way to the place of its fault.
+struct Progress {
+    fault: Fault,
+    passed: usize,
+    /// Header bytes of the current packet seen so far, and body bytes of it that are still to come.
+    header: Vec<u8>,
+    body: usize,
+}
+
+impl Progress {
+    fn new(fault: Fault) -> Self {
+        Self { fault, passed: 0, header: Vec::new(), body: 0 }
+    }
+
+    /// How many of `bytes` may pass, and whether that is the end.
+    fn walk(&mut self, bytes: &[u8]) -> (usize, bool) {
+        let (after, extra) = match self.fault {
+            Fault::CutAtBoundary(after) | Fault::Stall(after) => (after, 0),
+            Fault::CutInPacket(after) => (after, 10),
+            Fault::CutRequest | Fault::Replace(_) => (0, 0),
+        };
+        for (place, byte) in bytes.iter().enumerate() {
+            if self.body == 0 && self.header.is_empty() && self.passed >= after {
+                return ((place + extra).min(bytes.len()), true);
+            }
+            self.passed += 1;
+            if self.body > 0 {
+                self.body -= 1;
+                continue;
+            }
+            self.header.push(*byte);
+            if let [a, b, c, _] = self.header[..] {
+                self.body = u32::from_le_bytes([a, b, c, 0]) as usize;
+                self.header.clear();
+            }
+        }
+        (bytes.len(), false)
+    }
+}
