@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     backend::{Alignment, ConnectError, PreparedText, ServerConnection},
+    config::{Config, Consistency},
     context::Kill,
     net::Scratch,
     protocol::{Capabilities, Prepared, ResponseTracker, ServerError, Status, code, gtid::Position, put_packets},
@@ -211,6 +212,7 @@ impl Session {
             Body::Prepare { .. } => self.statements.next_id(),
             _ => 0,
         };
+        let config = self.worker.context.config.load();
         let unfiltered = self.state.pins().has(Pin::SessionTracking);
         let mut observer = ReplyObserver {
             state: &mut self.state,
@@ -218,6 +220,7 @@ impl Session {
             capabilities: self.capabilities,
             unfiltered,
             withhold: request.withhold,
+            commits: uses_global(&config).then_some(&*self.worker.context),
             withheld: None,
             statement_id,
             prepared: None,
@@ -270,6 +273,12 @@ async fn prepare_again(
     })?;
     connection.remember_statement(text.clone(), prepared.statement);
     Ok(())
+}
+
+/// Whether some reads must see what all sessions wrote.
+fn uses_global(config: &Config) -> bool {
+    let global = |consistency| consistency == Some(Consistency::Global);
+    global(Some(config.reads.consistency)) || config.rules.iter().any(|rule| global(rule.consistency))
 }
 
 /// The query that waits on a replica until it has executed `position`.

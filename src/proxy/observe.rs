@@ -3,6 +3,7 @@
 
 use super::relay::{Observer, replace_payload};
 use crate::{
+    context::Context,
     protocol::{
         Capabilities, Change, Control, ControlKind, HEADER, Header, Malformed, OkPacket, Prepared, ServerError, Status,
         changes, wire::put_lenenc_bytes,
@@ -49,6 +50,8 @@ pub struct ReplyObserver<'a> {
     /// The session's connection reports what the client chose itself; it is told all.
     pub unfiltered: bool,
     pub withhold: Withhold,
+    /// Who is told of commits, for reads that must see those of all sessions; None: there are none.
+    pub commits: Option<&'a Context>,
     /// The error that was kept from the client.
     pub withheld: Option<ServerError>,
     /// The id that a prepared statement gets towards the client.
@@ -69,6 +72,10 @@ impl Observer for ReplyObserver<'_> {
                 let ok = OkPacket::parse(payload)?;
                 self.status = ok.status;
                 self.state.observe(&ok, self.statement.kind, self.statement.effects);
+                if let Some((commits, position)) = self.commits.zip(self.state.required()) {
+                    // Before the client hears of it: it may tell others.
+                    commits.commit(position);
+                }
                 if ok.status.has(Status::SESSION_STATE_CHANGED) && !self.unfiltered {
                     let told = self.told(&ok, payload.first().copied().unwrap_or_default());
                     return replace_payload(packet, &told);
@@ -165,6 +172,7 @@ mod tests {
             capabilities,
             unfiltered: false,
             withhold: Withhold::Nothing,
+            commits: None,
             withheld: None,
             statement_id: 0,
             prepared: None,

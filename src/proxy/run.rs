@@ -313,12 +313,6 @@ impl Session {
     /// Remembers what reads must see from now on, beyond the positions that the reply told.
     fn learn_of_writes(&mut self, held: &Held, request: &Request<'_>, exchanged: &Exchanged, reason: Reason) {
         let told = self.state.take_told();
-        if told
-            && uses_global(&self.config())
-            && let Some(required) = self.state.required()
-        {
-            self.worker.context.commit(required);
-        }
         let wrote = reason == Reason::Transaction || request.may_write();
         let Statement { kind, effects, .. } = request.statement;
         let unseen = match exchanged.error {
@@ -423,12 +417,6 @@ impl Session {
         }
         self.worker.shard().bytes_out.add(exchanged.sent);
     }
-}
-
-/// Whether some reads must see what all sessions wrote.
-fn uses_global(config: &Config) -> bool {
-    let global = |consistency| consistency == Some(Consistency::Global);
-    global(Some(config.reads.consistency)) || config.rules.iter().any(|rule| global(rule.consistency))
 }
 
 /// What follows a failure.
