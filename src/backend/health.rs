@@ -77,6 +77,8 @@ pub struct Monitor {
     reference: Option<Position>,
     /// News of the writer that the server has not got, and when they were noticed.
     awaited: Option<(Instant, Position)>,
+    /// The delay that the server itself told last, and when.
+    told: Option<(Instant, Duration)>,
     service: Service,
 }
 
@@ -107,6 +109,7 @@ impl Monitor {
             last_failure: None,
             reference: None,
             awaited: None,
+            told: None,
             service: Service::New,
         }
     }
@@ -125,6 +128,7 @@ impl Monitor {
             self.health = Health::Up;
         }
         self.follow(now, observation, writer);
+        self.told = observation.lag.map(|lag| (now, lag)).or(self.told);
         self.freshness = self.judge(now, observation, writer);
         self.reference = writer.position().cloned();
         self.note_service(now);
@@ -191,6 +195,8 @@ impl Monitor {
     ///   news do not arrive shows earlier.
     /// - Where the server cannot tell its delay (replication stopped or cut, no grant), GTIDs can: with all that the
     ///   writer had at the probe before, it is about one interval behind.
+    /// - Where replication is cut, the delay cannot have grown faster than time since the server last told it. So a
+    ///   replica whose source just died is as fresh as it was, before the source is found dead.
     /// - Without a writer the last verdict stays: replicas that lost their source are as fresh as data can be, and
     ///   reads go on during a failover.
     fn judge(&self, now: Instant, observation: &Observation, writer: Writer<'_>) -> Freshness {
@@ -207,8 +213,17 @@ impl Monitor {
             Some(_) => Freshness::Fresh,
             None if self.has_reference(observation) => Freshness::Fresh,
             None if writer == Writer::Gone => self.freshness,
+            None if self.greatest_delay(now, observation).is_some_and(|lag| lag.max(waits) <= self.policy.max_lag) => {
+                Freshness::Fresh
+            }
             None => Freshness::Unknown,
         }
+    }
+
+    fn greatest_delay(&self, now: Instant, observation: &Observation) -> Option<Duration> {
+        let cut = matches!(observation.replication, Replication::Disconnected { .. });
+        let (at, lag) = self.told.filter(|_| cut)?;
+        Some(lag + now.saturating_duration_since(at))
     }
 
     fn has_reference(&self, observation: &Observation) -> bool {

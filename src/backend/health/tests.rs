@@ -133,7 +133,17 @@ fn freshness_without_a_delay() {
                 (observation(disconnected(), None, ""), "-"),
                 (observation(disconnected(), None, ""), ""),
             ],
-            "FFF?",
+            "FFFF",
+        ),
+        (
+            "the writer dies with news, and is not found dead yet",
+            vec![
+                (observation(Replication::Running, Some(0), "0-1-5"), "0-1-5"),
+                (observation(disconnected(), None, "0-1-5"), "0-1-7"),
+                (observation(disconnected(), None, "0-1-5"), "0-1-7"),
+                (observation(disconnected(), None, "0-1-5"), "-"),
+            ],
+            "FFFF",
         ),
         (
             "the writer dies while the replica lags",
@@ -151,6 +161,18 @@ fn freshness_without_a_delay() {
             verdicts.push(letter(monitor.freshness()));
         }
         assert_eq!(verdicts, expected, "{case}");
+    }
+}
+
+#[test]
+fn a_replica_that_is_cut_off_cannot_be_later_than_time_has_passed() {
+    let disconnected = observation(Replication::Disconnected { why: "connecting".into() }, None, "");
+    let mut monitor = Monitor::new(POLICY);
+    let start = Instant::now();
+    monitor.observed(start, &replica(2), Writer::Up(None));
+    for (passed, expected) in [(1, 'F'), (POLICY.max_lag.as_secs() - 2, 'F'), (POLICY.max_lag.as_secs() - 1, '?')] {
+        monitor.observed(start + Duration::from_secs(passed), &disconnected, Writer::Up(None));
+        assert_eq!(letter(monitor.freshness()), expected, "after {passed} s");
     }
 }
 
