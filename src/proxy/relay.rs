@@ -186,14 +186,15 @@ mod tests {
         server.write_bytes(reply).await.unwrap();
         drop(server);
         let mut tracker = ResponseTracker::new(Shape::Results, true);
-        let (scratch, sent) = (Scratch::new(1024), Cell::new(0));
+        let scratch = Scratch::new(1024);
         let mut nobody = Nobody;
-        let relay = Relay::new(&mut to_client, &mut to_server, &mut tracker, &mut nobody, &scratch, &sent);
+        let relay = Relay::new(&mut to_client, &mut to_server, &mut tracker, &mut nobody, &scratch);
         let result = { relay }.run().await;
+        let sent = to_client.written;
         drop(to_client);
         let mut received = Vec::new();
         client.read_to_end(&mut received).await.unwrap();
-        assert_eq!(sent.get(), received.len() as u64);
+        assert_eq!(sent, received.len() as u64);
         (received, result, to_server)
     }
 
