@@ -21,7 +21,7 @@ use crate::{
     protocol::{
         Capabilities, Greeting, Malformed, OkPacket, Prepared, ServerError, Status,
         auth::{Channel, LoginError, LoginRequest, ServerLogin, ServerStep, TlsUse},
-        code,
+        code, column_count,
         login::Attributes,
         put_packets,
         wire::Reader,
@@ -281,7 +281,7 @@ impl ServerConnection {
             Some(0xFE) if payload.len() < 9 => reply.status = OkPacket::parse_eof(&payload)?.status,
             Some(0xFF) => return Err(refused(&payload)),
             _ => {
-                let columns = Reader::new(&payload).lenenc("column count")?;
+                let columns = column_count(&payload)?;
                 for _ in 0..columns + u64::from(!deprecate_eof) {
                     self.packets.read_payload(scratch, &mut payload, OWN_REPLY).await?;
                 }

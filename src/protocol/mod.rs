@@ -20,6 +20,6 @@ pub use errors::ServerError;
 pub use greeting::Greeting;
 pub use ok::{Change, OkPacket, Status, changes};
 pub use packet::{HEADER, Header, MAX_PAYLOAD, put_packets};
-pub use response::{Control, ControlKind, MAX_CONTROL, Prepared, Progress, ResponseTracker, Shape};
+pub use response::{Control, ControlKind, MAX_CONTROL, Prepared, Progress, ResponseTracker, Shape, column_count};
 pub use version::ServerVersion;
 pub use wire::Malformed;

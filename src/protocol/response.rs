@@ -215,7 +215,7 @@ impl ResponseTracker {
         match self.state {
             State::First => {
                 let Some(payload) = body.get(..header.length) else { return Ok(Step::Incomplete) };
-                let left = Reader::new(payload).lenenc("column count")?;
+                let left = column_count(payload)?;
                 self.state = State::Definitions { left, then: Then::Rows };
             }
             State::Definitions { left: left @ 2.., then } => {
@@ -249,6 +249,13 @@ impl ResponseTracker {
         };
         Ok(())
     }
+}
+
+/// The number of columns that the first packet of a result announces. No server has more than 16 bits can count, which
+/// is how those of a prepared statement are told; clients allocate by it.
+pub fn column_count(payload: &[u8]) -> Result<u64, Malformed> {
+    let count = Reader::new(payload).lenenc("column count")?;
+    if count > u16::MAX.into() { Err(Malformed("column count")) } else { Ok(count) }
 }
 
 enum Step {
@@ -403,6 +410,7 @@ mod tests {
             ("an empty row", "empty packet", Shape::Rows, b"\0\0\0\x01\x07\0\0\x02\xFE\0\0\x02\0\0\0"),
             ("ok cut short", "insert id", Shape::Results, b"\x02\0\0\x01\0\0"),
             ("columns for a simple command", "header byte", Shape::Simple, b"\x01\0\0\x01\x05"),
+            ("columns without end", "column count", Shape::Results, b"\x09\0\0\x01\xFE\xFF\xFF\xFF\xFF\0\0\0\0"),
             ("a giant control packet", "end of result", Shape::Simple, b"\xFF\xFF\x7F\x01\0"),
         ];
         for (name, field, shape, stream) in cases {
