@@ -12,7 +12,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinHandle,
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 /// How a relay treats its connections, those that are open included.
@@ -40,7 +40,7 @@ pub enum Fault {
     CutInPacket(usize),
     /// As `CutAtBoundary`, but the connection stays open and silent.
     Stall(usize),
-    /// The client gets these bytes instead of the reply.
+    /// The client gets these bytes instead of the reply, and nothing more.
     Replace(Vec<u8>),
 }
 
@@ -143,9 +143,9 @@ async fn carry(mut client: TcpStream, target: SocketAddr, mut line: watch::Recei
                     continue;
                 };
                 if let Fault::Replace(bytes) = &progress.fault {
-                    // The client may close as soon as it has read enough of them.
+                    // The client may close as soon as it has read enough of them; if it wants more, there is none.
                     let _ = client.write_all(bytes).await;
-                    let _ = client.read(&mut request).await;
+                    let _ = timeout(Duration::from_millis(200), client.read(&mut request)).await;
                     return;
                 }
                 let (pass, end) = progress.walk(&reply[..count]);
