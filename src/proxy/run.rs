@@ -16,7 +16,7 @@ use crate::{
     context::Kill,
     protocol::{Capabilities, Execute, ServerError, Shape, Status, code},
     routing::{self, Asked, Decision, Situation, Target},
-    session::Fate,
+    session::{Fate, Pins},
     sql::{Access, Effects, Kind, Statement},
     telemetry::{Pin, Reason},
 };
@@ -115,6 +115,7 @@ impl Session {
             return self.send_error(&ServerError::rejected(name)).await;
         }
         let mut search = Search::default();
+        let before = self.state.pins();
         loop {
             let acquired = match self.acquire_unless_killed(decision, &request, consistency, &mut search).await? {
                 Ok(acquired) => acquired,
@@ -130,7 +131,9 @@ impl Session {
             let failure = match self.exchange(&mut held, &request, wait.as_ref()).await {
                 Ok(exchanged) => {
                     self.count(reason);
-                    return self.finish(held, &request, exchanged, reason).await;
+                    let finished = self.finish(held, &request, exchanged, reason).await;
+                    self.count_pins(before);
+                    return finished;
                 }
                 Err(failure) => failure,
             };
@@ -287,7 +290,7 @@ impl Session {
         reason: Reason,
     ) -> Result<(), End> {
         self.count_on_server(&held, request, &exchanged);
-        let before = self.state.pins();
+        let pinned = !self.state.pins().is_empty();
         if let Body::Execute { execute, .. } = &request.body {
             self.was_executed(execute, &exchanged);
         }
@@ -295,7 +298,7 @@ impl Session {
         if exchanged.error.is_none() {
             self.state.observe_text(request.statement.effects);
             self.remember_statement(&mut held, request, &exchanged);
-        } else if !request.leaves_no_trace() || !self.state.autocommit() || !before.is_empty() {
+        } else if !request.leaves_no_trace() || !self.state.autocommit() || pinned {
             // An error says nothing of the session's state; an OK that follows it does.
             held.lease.connection_mut().mark_dirty();
             self.held = Some(held);
@@ -304,10 +307,13 @@ impl Session {
         let connection = held.lease.connection_mut();
         connection.settings = self.state.settings().clone();
         self.held = Some(held);
-        for pin in self.state.pins().iter().filter(|pin| !before.has(*pin)) {
+        Ok(())
+    }
+
+    fn count_pins(&self, before: Pins) {
+        for pin in self.state.pins().iter().filter(|&pin| !before.has(pin)) {
             self.worker.shard().pin(pin).inc();
         }
-        Ok(())
     }
 
     /// Remembers what reads must see from now on, beyond the positions that the reply told.
