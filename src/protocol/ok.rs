@@ -14,9 +14,18 @@ impl Status {
     pub const CURSOR_EXISTS: Self = Self(0x0040);
     pub const LAST_ROW_SENT: Self = Self(0x0080);
     pub const NO_BACKSLASH_ESCAPES: Self = Self(0x0200);
+    /// The result is the output parameters of a prepared `CALL`.
+    pub const PS_OUT_PARAMS: Self = Self(0x1000);
     pub const ANSI_QUOTES: Self = Self(0x8000);
     pub const SESSION_STATE_CHANGED: Self = Self(0x4000);
     pub const IN_READ_ONLY_TRANSACTION: Self = Self(0x2000);
+
+    /// The flags that tell of the session; the others tell of the statement that was answered.
+    pub const OF_SESSION: Self = Self::IN_TRANSACTION
+        .with(Self::AUTOCOMMIT)
+        .with(Self::NO_BACKSLASH_ESCAPES)
+        .with(Self::IN_READ_ONLY_TRANSACTION)
+        .with(Self::ANSI_QUOTES);
 
     pub const fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0

@@ -96,6 +96,8 @@ pub struct ResponseTracker {
     state: State,
     /// Servers send OK instead of EOF (`CLIENT_DEPRECATE_EOF`).
     deprecate_eof: bool,
+    /// The rows are the output parameters of a procedure: an OK follows, though the EOF behind them does not say so.
+    output_parameters: bool,
     /// Bytes of the current packet that are still to come.
     skip: usize,
     /// The packet before was full, so the next one goes on with its payload.
@@ -109,7 +111,7 @@ impl ResponseTracker {
             Shape::Rows => State::Rows,
             _ => State::First,
         };
-        Self { shape, state, deprecate_eof, skip: 0, continued: false, sequence: 1 }
+        Self { shape, state, deprecate_eof, output_parameters: false, skip: 0, continued: false, sequence: 1 }
     }
 
     /// The reply to a command of several packets goes on with their numbers: `sequence` is its first.
@@ -235,6 +237,9 @@ impl ResponseTracker {
             ControlKind::Eof => OkPacket::parse_eof(payload)?.status,
             ControlKind::Err | ControlKind::Prepared | ControlKind::Infile => Status::default(),
         };
+        let more = status.has(Status::MORE_RESULTS) || self.output_parameters;
+        let behind_columns = matches!(self.state, State::DefinitionsEof { .. });
+        self.output_parameters = behind_columns && status.has(Status::PS_OUT_PARAMS);
         self.state = match (kind, self.state) {
             (ControlKind::Err, _) => State::Done,
             (ControlKind::Infile, _) => State::Infile,
@@ -244,7 +249,7 @@ impl ResponseTracker {
             }
             (_, State::DefinitionsEof { then: Then::Rows }) if status.has(Status::CURSOR_EXISTS) => State::Done,
             (_, State::DefinitionsEof { then }) => then.state(),
-            _ if self.shape == Shape::Results && status.has(Status::MORE_RESULTS) => State::First,
+            _ if self.shape == Shape::Results && more => State::First,
             _ => State::Done,
         };
         Ok(())
@@ -307,6 +312,7 @@ mod tests {
     const DEFINITION: &[u8] = b"\x03def";
     const EOF: &[u8] = b"\xFE\0\0\x02\0";
     const EOF_CURSOR: &[u8] = b"\xFE\0\0\x42\0";
+    const EOF_OUT: &[u8] = b"\xFE\0\0\x0A\x10";
     const EOF_MORE: &[u8] = b"\xFE\0\0\x0A\0";
     const OK: &[u8] = b"\0\0\0\x02\0\0\0";
     const OK_MORE: &[u8] = b"\0\x01\0\x0A\0\0\0";
@@ -371,6 +377,20 @@ mod tests {
                 Shape::Results,
                 false,
                 vec![b"\x01", DEFINITION, EOF, row, EOF_MORE, OK],
+                vec![Eof, Eof, Fine],
+            ),
+            (
+                "output parameters",
+                Shape::Results,
+                false,
+                vec![b"\x01", DEFINITION, EOF_OUT, row, EOF, OK],
+                vec![Eof, Eof, Fine],
+            ),
+            (
+                "output parameters said twice",
+                Shape::Results,
+                false,
+                vec![b"\x01", DEFINITION, EOF_OUT, row, EOF_OUT, OK],
                 vec![Eof, Eof, Fine],
             ),
             ("fetch", Shape::Rows, false, vec![b"\0\0abc", EOF], vec![Eof]),
