@@ -83,9 +83,9 @@ impl SessionState {
         &self.settings
     }
 
-    /// The status flags that an answer of Weir itself carries.
+    /// The status flags that an answer of Weir itself carries: those that tell of the session, not of a statement.
     pub fn status(&self) -> Status {
-        self.status.without(Status::SESSION_STATE_CHANGED).without(Status::MORE_RESULTS)
+        Status(self.status.0 & Status::OF_SESSION.0)
     }
 
     pub fn in_transaction(&self) -> bool {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test bed that cannot be set up fails the test")]
 
 pub mod fake;
+pub mod raw;
 pub mod relay;
 
 use std::{

@@ -1,0 +1,260 @@
+//! A client that speaks packets: for what a driver hides or refuses to do. It reads replies by itself, so that it can
+//! tell a well-formed one from Weir's idea of one.
+
+use tokio::time::timeout;
+use weir::{
+    config::Secret,
+    net::{PacketStream, Scratch, Socket, Stream},
+    protocol::{
+        Capabilities, Greeting, OkPacket, Prepared, ServerError, Status,
+        auth::{Channel, LoginError, LoginRequest, ServerLogin, ServerStep, TlsUse},
+        bytes::Reader,
+        login::Attributes,
+    },
+};
+
+/// What a modern client asks for.
+pub const MODERN: Capabilities = Capabilities::MULTI_STATEMENTS
+    .with(Capabilities::MULTI_RESULTS)
+    .with(Capabilities::PS_MULTI_RESULTS)
+    .with(Capabilities::SESSION_TRACK)
+    .with(Capabilities::DEPRECATE_EOF);
+
+/// Who logs in, and as what kind of client.
+#[derive(Debug, Clone)]
+pub struct Card {
+    pub user: &'static str,
+    pub password: &'static str,
+    pub schema: Option<Vec<u8>>,
+    pub capabilities: Capabilities,
+    pub collation: u16,
+}
+
+impl Card {
+    /// The user `app` in the schema `app`.
+    pub fn app(capabilities: Capabilities) -> Self {
+        Self { user: "app", password: "app-secret", schema: Some(b"app".to_vec()), capabilities, collation: 45 }
+    }
+}
+
+/// What the reply to a command looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// OK, ERR or results.
+    Results,
+    /// `COM_STMT_PREPARE`.
+    Prepare,
+    /// Rows, or columns, without their head.
+    Rows,
+    /// One packet.
+    One,
+    Nothing,
+}
+
+/// A connection.
+pub struct Raw {
+    packets: PacketStream,
+    scratch: Scratch,
+    deprecate_eof: bool,
+    /// The command that was sent last.
+    asked: Vec<u8>,
+    /// As the greeting said.
+    pub id: u32,
+    /// Ids of the statements that were prepared, in order.
+    pub statements: Vec<u32>,
+}
+
+impl Raw {
+    /// Logs in over plain TCP. `Err` is what the other side refused with.
+    pub async fn connect(port: u16, card: &Card) -> Result<Self, ServerError> {
+        let socket = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let mut packets = PacketStream::new(Stream::Plain(Socket::Tcp(socket)));
+        let (scratch, mut payload) = (Scratch::new(64 * 1024), Vec::new());
+        packets.read_payload(&scratch, &mut payload, usize::MAX).await.unwrap();
+        let greeting = Greeting::parse(&payload).unwrap();
+        let request = LoginRequest {
+            user: card.user.as_bytes().to_vec(),
+            password: Secret::new(card.password.into()),
+            schema: card.schema.clone(),
+            capabilities: card.capabilities,
+            collation: card.collation,
+            max_packet: 1 << 30,
+            attributes: Attributes::default(),
+            tls: TlsUse::Disabled,
+        };
+        let (mut login, mut step) = ServerLogin::begin(&greeting, request, Channel::Plain);
+        loop {
+            match step {
+                ServerStep::Send(answer) => packets.write_payload(&answer).await.unwrap(),
+                ServerStep::Read => {}
+                ServerStep::StartTls(_) => panic!("TLS is not asked for"),
+                ServerStep::Done(done) => {
+                    let deprecate_eof = done.capabilities.has(Capabilities::DEPRECATE_EOF);
+                    let (id, statements, asked) = (greeting.connection_id, Vec::new(), Vec::new());
+                    return Ok(Self { packets, scratch, deprecate_eof, asked, id, statements });
+                }
+                ServerStep::Failed(LoginError::Refused(error)) => return Err(error),
+                ServerStep::Failed(other) => panic!("{other}"),
+            }
+            packets.read_payload(&scratch, &mut payload, usize::MAX).await.unwrap();
+            step = login.answer(&payload);
+        }
+    }
+
+    /// Writes one command.
+    pub async fn send(&mut self, payload: &[u8]) {
+        self.asked = payload[..payload.len().min(100)].to_vec();
+        self.packets.sequence = 0;
+        self.packets.write_payload(payload).await.unwrap();
+    }
+
+    /// Writes packets as they are.
+    pub async fn send_bytes(&mut self, bytes: &[u8]) {
+        self.packets.write_bytes(bytes).await.unwrap();
+    }
+
+    /// Sends one command and reads its reply: the payloads of all its packets.
+    pub async fn ask(&mut self, payload: &[u8], answer: Answer) -> Vec<Vec<u8>> {
+        self.send(payload).await;
+        self.receive(answer).await
+    }
+
+    pub async fn query(&mut self, sql: impl AsRef<[u8]>) -> Vec<Vec<u8>> {
+        self.ask(&[b"\x03", sql.as_ref()].concat(), Answer::Results).await
+    }
+
+    /// Runs a statement that must succeed.
+    pub async fn run(&mut self, sql: impl AsRef<[u8]>) -> Vec<Vec<u8>> {
+        let reply = self.query(sql.as_ref()).await;
+        if let Some(error) = error(&reply) {
+            panic!("{}: {error}", String::from_utf8_lossy(sql.as_ref()));
+        }
+        reply
+    }
+
+    /// The fields of the first row of a text result; NULL is `None`.
+    pub async fn row(&mut self, sql: impl AsRef<[u8]>) -> Vec<Option<Vec<u8>>> {
+        let reply = self.run(sql).await;
+        let columns = usize::from(reply[0][0]);
+        let row = &reply[1 + columns + usize::from(!self.deprecate_eof)];
+        let (mut reader, mut fields) = (Reader::new(row), Vec::new());
+        for _ in 0..columns {
+            let null = reader.rest().first() == Some(&0xFB);
+            fields.push(if null { reader.u8().map(|_| None) } else { reader.lenenc_bytes().map(|v| Some(v.to_vec())) });
+        }
+        fields.into_iter().map(Result::unwrap).collect()
+    }
+
+    /// The only field of a text result.
+    pub async fn value(&mut self, sql: impl AsRef<[u8]>) -> Vec<u8> {
+        self.row(sql).await.remove(0).unwrap()
+    }
+
+    /// Prepares a statement and returns its id.
+    pub async fn prepare(&mut self, sql: &str) -> u32 {
+        let reply = self.ask(&[b"\x16", sql.as_bytes()].concat(), Answer::Prepare).await;
+        assert_eq!(error(&reply), None, "{sql}");
+        *self.statements.last().unwrap()
+    }
+
+    /// Reads the packets of one reply, sequence numbers checked.
+    pub async fn receive(&mut self, answer: Answer) -> Vec<Vec<u8>> {
+        let mut reply = Vec::new();
+        self.packets.sequence = 1;
+        match answer {
+            Answer::Nothing => {}
+            Answer::One => _ = self.read(&mut reply).await,
+            Answer::Rows => _ = self.rows(&mut reply).await,
+            Answer::Prepare => self.prepared(&mut reply).await,
+            Answer::Results => while self.result(&mut reply).await.has(Status::MORE_RESULTS) {},
+        }
+        reply
+    }
+
+    /// Whether the other side has closed the connection; waits until it says something or does.
+    pub async fn is_closed(&mut self) -> bool {
+        self.packets.read_payload(&self.scratch, &mut Vec::new(), usize::MAX).await.is_err()
+    }
+
+    async fn read(&mut self, reply: &mut Vec<Vec<u8>>) -> Vec<u8> {
+        let mut payload = Vec::new();
+        let read = self.packets.read_payload(&self.scratch, &mut payload, usize::MAX);
+        let read = timeout(super::PATIENCE, read).await.map_err(|_| "silence".to_owned());
+        let read = read.and_then(|read| read.map_err(|error| error.to_string()));
+        read.unwrap_or_else(|error| {
+            panic!("{error} in the reply to {:?} after {reply:02x?}", String::from_utf8_lossy(&self.asked))
+        });
+        reply.push(payload.clone());
+        payload
+    }
+
+    async fn prepared(&mut self, reply: &mut Vec<Vec<u8>>) {
+        let first = self.read(reply).await;
+        if first[0] == 0xFF {
+            return;
+        }
+        let prepared = Prepared::parse(&first).unwrap();
+        self.statements.push(prepared.statement);
+        for count in [prepared.parameters, prepared.columns].into_iter().filter(|count| *count > 0) {
+            for _ in 0..usize::from(count) + usize::from(!self.deprecate_eof) {
+                self.read(reply).await;
+            }
+        }
+    }
+
+    /// One result; returns its status.
+    async fn result(&mut self, reply: &mut Vec<Vec<u8>>) -> Status {
+        let first = self.read(reply).await;
+        match first.first() {
+            Some(0xFF) => return Status::default(),
+            Some(0x00) => return OkPacket::parse(&first).unwrap().status,
+            _ => {}
+        }
+        for _ in 0..Reader::new(&first).lenenc().unwrap() {
+            assert_eq!(self.read(reply).await[..4], *b"\x03def", "a column definition");
+        }
+        if !self.deprecate_eof {
+            let eof = self.read(reply).await;
+            assert_eq!((eof[0], eof.len()), (0xFE, 5), "the EOF behind the columns");
+            let status = OkPacket::parse_eof(&eof).unwrap().status;
+            if status.has(Status::CURSOR_EXISTS) {
+                return status;
+            }
+            if status.has(Status::PS_OUT_PARAMS) {
+                // The EOF behind the row of output parameters does not say that an OK follows.
+                return self.rows(reply).await.with(Status::MORE_RESULTS);
+            }
+        }
+        self.rows(reply).await
+    }
+
+    /// Rows and what ends them; returns the status.
+    async fn rows(&mut self, reply: &mut Vec<Vec<u8>>) -> Status {
+        loop {
+            let packet = self.read(reply).await;
+            match packet[0] {
+                0xFF => return Status::default(),
+                0xFE if self.deprecate_eof && packet.len() < 0xFF_FFFF => {
+                    return OkPacket::parse(&packet).unwrap().status;
+                }
+                0xFE if !self.deprecate_eof && packet.len() < 9 => {
+                    assert_eq!(packet.len(), 5, "an EOF packet");
+                    return OkPacket::parse_eof(&packet).unwrap().status;
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The error that ends a reply.
+pub fn error(reply: &[Vec<u8>]) -> Option<ServerError> {
+    let last = reply.last().filter(|packet| packet.first() == Some(&0xFF))?;
+    Some(ServerError::parse(last).unwrap())
+}
+
+/// The error that must end a reply: its number and SQLSTATE.
+pub fn code(reply: &[Vec<u8>]) -> (u16, String) {
+    let error = error(reply).unwrap_or_else(|| panic!("no error: {reply:02x?}"));
+    (error.code, String::from_utf8(error.state.to_vec()).unwrap())
+}
