@@ -92,14 +92,35 @@ impl PacketStream {
         payload: &mut Vec<u8>,
         limit: usize,
     ) -> Result<(), ReadError> {
+        self.read_payload_with(Ahead::Yes, scratch, payload, limit).await
+    }
+
+    /// Reads one payload as [`Self::read_payload`], and not a byte behind it: the peer may go on with TLS at once.
+    pub async fn read_only_payload(
+        &mut self,
+        scratch: &Scratch,
+        payload: &mut Vec<u8>,
+        limit: usize,
+    ) -> Result<(), ReadError> {
+        self.read_payload_with(Ahead::No, scratch, payload, limit).await
+    }
+
+    async fn read_payload_with(
+        &mut self,
+        ahead: Ahead,
+        scratch: &Scratch,
+        payload: &mut Vec<u8>,
+        limit: usize,
+    ) -> Result<(), ReadError> {
         payload.clear();
         let mut left = None;
-        poll_fn(|cx| self.poll_payload(cx, scratch, payload, &mut left, limit)).await
+        poll_fn(|cx| self.poll_payload(cx, ahead, scratch, payload, &mut left, limit)).await
     }
 
     fn poll_payload(
         &mut self,
         cx: &mut Context<'_>,
+        ahead: Ahead,
         scratch: &Scratch,
         payload: &mut Vec<u8>,
         left: &mut Option<Left>,
@@ -117,7 +138,9 @@ impl PacketStream {
         loop {
             let mut scratch = scratch.borrow_mut();
             let start = self.inbox.len();
-            let mut buffer = ReadBuf::new(scratch.get_mut(start..).unwrap_or_default());
+            let missing = left.as_ref().map_or(HEADER.saturating_sub(start), |left| left.bytes);
+            let end = if ahead == Ahead::No { scratch.len().min(start + missing) } else { scratch.len() };
+            let mut buffer = ReadBuf::new(scratch.get_mut(start..end).unwrap_or_default());
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
             let count = buffer.filled().len();
             if count == 0 {
@@ -255,6 +278,13 @@ impl PacketStream {
     }
 }
 
+/// Whether bytes behind the payload may be read along with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ahead {
+    Yes,
+    No,
+}
+
 /// What is missing of the current packet.
 struct Left {
     bytes: usize,
@@ -305,6 +335,20 @@ mod tests {
         client.write_bytes(b"\0d").await.unwrap();
         server.read_payload(&scratch, &mut payload, 10).await.unwrap();
         assert_eq!(payload, b"d");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_read_ahead_of_tls() {
+        let scratch = Scratch::new(1024);
+        for length in [0, 1, 32, 2000] {
+            let (mut client, mut server) = pair();
+            client.write_payload(&vec![7; length]).await.unwrap();
+            client.write_bytes(b"hello").await.unwrap();
+            let mut payload = Vec::new();
+            server.read_only_payload(&scratch, &mut payload, 4000).await.unwrap();
+            assert_eq!(payload.len(), length);
+            assert!(server.into_socket().is_some(), "{length} bytes");
+        }
     }
 
     #[tokio::test]

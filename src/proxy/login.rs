@@ -120,8 +120,11 @@ impl Door {
         }
     }
 
+    /// Reads a request for TLS or a login. A client does not wait for an answer to the former.
     async fn read_first(&mut self) -> Result<FirstPacket, End> {
-        let payload = self.read().await?;
+        let packets = self.packets.as_mut().ok_or(End::Client)?;
+        let mut payload = Vec::new();
+        packets.read_only_payload(&self.scratch, &mut payload, LONGEST).await.map_err(|error| end_of(&error))?;
         FirstPacket::parse(&payload).map_err(|_| {
             // What the client can read is not known; every client since 4.1 reads this.
             self.capabilities = Capabilities::PROTOCOL_41;
@@ -168,11 +171,6 @@ impl Door {
         self.packets.as_ref().map_or(Channel::Plain, |packets| channel(packets.stream()))
     }
 
-    async fn read(&mut self) -> Result<Vec<u8>, End> {
-        let packets = self.packets.as_mut().ok_or(End::Client)?;
-        read(packets, &self.scratch).await
-    }
-
     async fn write(&mut self, payload: &[u8]) -> Result<(), End> {
         let packets = self.packets.as_mut().ok_or(End::Client)?;
         packets.write_payload(payload).await.map_err(|_| End::Client)
@@ -214,11 +212,15 @@ pub async fn converse(
 
 async fn read(packets: &mut PacketStream, scratch: &Scratch) -> Result<Vec<u8>, End> {
     let mut payload = Vec::new();
-    match packets.read_payload(scratch, &mut payload, LONGEST).await {
-        Ok(()) => Ok(payload),
-        Err(ReadError::Closed | ReadError::Io(_)) => Err(End::Client),
-        Err(ReadError::OutOfOrder) => Err(End::Error(ServerError::packets_out_of_order())),
-        Err(ReadError::TooLarge(_)) => Err(End::Error(ServerError::bad_handshake())),
+    packets.read_payload(scratch, &mut payload, LONGEST).await.map_err(|error| end_of(&error))?;
+    Ok(payload)
+}
+
+fn end_of(error: &ReadError) -> End {
+    match error {
+        ReadError::Closed | ReadError::Io(_) => End::Client,
+        ReadError::OutOfOrder => End::Error(ServerError::packets_out_of_order()),
+        ReadError::TooLarge(_) => End::Error(ServerError::bad_handshake()),
     }
 }
 
