@@ -14,7 +14,7 @@ use crate::{
     context::Kill,
     protocol::{
         Capabilities, Command, Execute, ServerError, Shape,
-        auth::{Attempt, Challenge, ClientAuth, Plugin},
+        auth::{Attempt, Challenge, ClientAuth},
         login::ChangeUser,
     },
     session::{self, SessionState, Value},
@@ -230,19 +230,14 @@ impl Session {
         let challenge = Challenge {
             nonce: login::nonce(),
             announced: None,
-            preferred: Plugin::CachingSha2,
+            preferred: login::preferred(self.worker.context.cluster.load().mode.dialect),
             capabilities: self.capabilities,
             channel: login::channel(self.client.stream()),
             rsa: Some(self.worker.context.rsa.clone()),
         };
         // The client has no fresh nonce, so whatever it sent proves nothing: it is asked again.
-        let plugin = change.plugin.as_deref().filter(|name| Plugin::named(name).is_some());
-        let attempt = Attempt {
-            user: &change.user,
-            host: self.host.as_bytes(),
-            plugin: plugin.or(Some(Plugin::CachingSha2.name())),
-            response: b"",
-        };
+        let attempt =
+            Attempt { user: &change.user, host: self.host.as_bytes(), plugin: change.plugin.as_deref(), response: b"" };
         let begun = ClientAuth::begin(challenge, attempt, self.worker.context.account(&change.user));
         let limit = self.config().timeouts.handshake;
         let conversation = login::converse(&mut self.client, &self.worker.scratch, begun);

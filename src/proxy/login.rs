@@ -87,12 +87,12 @@ impl Door {
             capabilities = capabilities.with(Capabilities::SSL);
         }
         // A greeting without this flag is a MariaDB's.
-        let (plugin, version) = match policy.dialect {
+        let version = match policy.dialect {
             Dialect::MySql => {
                 capabilities = capabilities.with(Capabilities::LONG_PASSWORD);
-                (Plugin::CachingSha2, policy.version.clone())
+                policy.version.clone()
             }
-            Dialect::MariaDb => (Plugin::Native, format!("5.5.5-{}", policy.version)),
+            Dialect::MariaDb => format!("5.5.5-{}", policy.version),
         };
         Greeting {
             version: version.into_bytes(),
@@ -101,7 +101,7 @@ impl Door {
             capabilities,
             collation: 45,
             status: Status::AUTOCOMMIT.0,
-            plugin: plugin.name().to_vec(),
+            plugin: preferred(policy.dialect).name().to_vec(),
         }
     }
 
@@ -230,6 +230,14 @@ pub fn channel(stream: &Stream) -> Channel {
         Stream::Tls(_) => Channel::Tls,
         Stream::Plain(Socket::Unix(_) | Socket::Memory(_)) => Channel::Local,
         Stream::Plain(Socket::Tcp(_)) => Channel::Plain,
+    }
+}
+
+/// The plugin that most clients of a family begin with.
+pub fn preferred(dialect: Dialect) -> Plugin {
+    match dialect {
+        Dialect::MySql => Plugin::CachingSha2,
+        Dialect::MariaDb => Plugin::Native,
     }
 }
 
