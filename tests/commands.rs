@@ -99,6 +99,7 @@ const SCRIPT: &[Ask] = &[
     Statement(EXECUTE, 1, b"\0\x01\0\0\0\x01\x01\xFC\0", Results),
     Query("SELECT COUNT(*) FROM t WHERE v = 'forgotten'"),
     Prepare("SELECT ?, ?"),
+    Statement(EXECUTE, 2, b"\0\x01\0\0\0\0\0\x03\0\0\0\x03\0\0\0", Results),
     Prepare("SELECT 1"),
     Statement(EXECUTE, 3, b"\0\x01\0\0\0", Results),
     Statement(EXECUTE, 3, b"\0\x01\0\0\0", Results),

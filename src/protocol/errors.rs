@@ -254,6 +254,11 @@ impl ServerError {
         Self::new(1227, b"42000", text)
     }
 
+    /// A statement that Weir cannot take; `what` goes into the server's text.
+    pub fn not_supported(what: &str) -> Self {
+        Self::new(1235, b"42000", format!("This version of MySQL doesn't yet support '{what}'"))
+    }
+
     /// A prepared statement that this client does not have; `command` is the server's name for the caller, such as
     /// `mysqld_stmt_execute`.
     pub fn unknown_statement(id: u32, command: &str) -> Self {

@@ -18,7 +18,7 @@ use crate::{
         login::ChangeUser,
     },
     session::{self, SessionState, Value},
-    sql::{self, Effects, Kind, Statement},
+    sql::{self, Effects, Kind, Mode, Statement, Victim},
     telemetry::{Pin, Reason},
 };
 
@@ -58,16 +58,20 @@ impl Session {
                 self.local_ok().await
             }
             Command::ChangeUser(body) => self.change_user(body).await,
-            Command::ProcessKill(id) => self.kill(id, Kill::Session).await,
+            Command::ProcessKill(id) => self.kill(id.into(), Kill::Session).await,
             Command::Unsupported(_) => self.send_error(&ServerError::unknown_command()).await,
         }
+    }
+
+    /// How this session's texts must be read.
+    pub fn mode(&self) -> Mode {
+        self.state.mode(self.worker.context.cluster.load().mode)
     }
 
     /// The facts of a text, as far as this session's settings let it be read.
     fn classify<'a>(&self, sql: &'a [u8]) -> Statement<'a> {
         let settings = self.state.settings();
-        let mode = self.state.mode(self.worker.context.cluster.load().mode);
-        let mut statement = sql::classify(sql, mode);
+        let mut statement = sql::classify(sql, self.mode());
         let charset = match settings.variable(b"character_set_client") {
             Some(Value::Text(name)) => Some(name.as_ref()),
             _ => None,
@@ -92,9 +96,9 @@ impl Session {
     async fn query(&mut self, sql: &[u8], payload: &[u8]) -> Result<(), End> {
         let statement = self.classify(sql);
         if statement.kind == Kind::Kill
-            && let Some((id, what)) = super::kill::parse(sql)
+            && let Some(killed) = self.kill_by_text(sql).await
         {
-            return self.kill(id, what).await;
+            return killed;
         }
         self.run(Request { sql, ..Request::plain(payload, Shape::Results, statement) }).await
     }
@@ -105,6 +109,9 @@ impl Session {
             return self.send_error(&ServerError::too_many_statements(limit.into())).await;
         }
         let statement = self.classify(sql);
+        if statement.kind == Kind::Kill && sql::victim(sql, self.mode()) == Victim::Unclear {
+            return self.send_error(&ServerError::not_supported("KILL of anything but one number")).await;
+        }
         let text = Arc::new(PreparedText::new(sql, self.state.settings()));
         let body = Body::Prepare { payload, text };
         self.run(Request { sql, body, ..Request::plain(payload, Shape::Prepare, statement) }).await
@@ -127,6 +134,11 @@ impl Session {
         }
         let text = statement.text.clone();
         let facts = self.classify(&text.sql);
+        if facts.kind == Kind::Kill
+            && let Some(killed) = self.kill_by_text(&text.sql).await
+        {
+            return killed;
+        }
         let body = Body::Execute { execute, text: text.clone() };
         self.run(Request { sql: &text.sql, body, ..Request::plain(b"", Shape::Results, facts) }).await
     }
@@ -190,11 +202,13 @@ impl Session {
             held.lease.connection_mut().identity = identity;
             return self.run(Request::plain(payload, Shape::Simple, OTHER)).await;
         }
-        if self.capabilities.has(Capabilities::DEPRECATE_EOF) {
-            return self.local_ok().await;
-        }
+        // An EOF, or the OK that stands for one.
         let [low, high] = self.state.status().0.to_le_bytes();
-        self.client.write_payload(&[0xFE, 0, 0, low, high]).await.map_err(|_| End::Client)
+        let eof: &[u8] = match self.capabilities.has(Capabilities::DEPRECATE_EOF) {
+            true => &[0xFE, 0, 0, low, high, 0, 0],
+            false => &[0xFE, 0, 0, low, high],
+        };
+        self.client.write_payload(eof).await.map_err(|_| End::Client)
     }
 
     /// Forgets the session's state, as `COM_RESET_CONNECTION` does.

@@ -1,4 +1,4 @@
-//! `KILL` names Weir's ids: what the text asks for, and how a statement on a server is stopped.
+//! `KILL` names Weir's ids: who may stop whom, and how a statement on a server is stopped.
 
 use std::{sync::Arc, time::Instant};
 
@@ -12,36 +12,36 @@ use crate::{
     backend::{ConnectError, Identity, Server, ServerConnection},
     context::Kill,
     protocol::{ServerError, code},
+    sql::{self, Victim},
 };
 
-/// The id and what to kill, of `KILL [HARD | SOFT] [CONNECTION | QUERY [ID]] n`. None: something else, such as
-/// `KILL USER`, which is the server's business.
-pub fn parse(sql: &[u8]) -> Option<(u32, Kill)> {
-    let text = std::str::from_utf8(sql).ok()?;
-    let mut words = text.trim().trim_end_matches(';').split_ascii_whitespace();
-    if !words.next()?.eq_ignore_ascii_case("KILL") {
-        return None;
-    }
-    let mut what = Kill::Session;
-    for word in words {
-        match word.to_ascii_uppercase().as_str() {
-            "HARD" | "SOFT" | "CONNECTION" | "ID" => {}
-            "QUERY" => what = Kill::Query,
-            number => return Some((number.parse().ok()?, what)),
+impl Session {
+    /// Runs a statement whose kind is `KILL`; None: it names no session, and is the server's business.
+    pub async fn kill_by_text(&mut self, sql: &[u8]) -> Option<Result<(), End>> {
+        match sql::victim(sql, self.mode()) {
+            Victim::Session(id) => Some(self.kill(id, Kill::Session).await),
+            Victim::Query(id) => Some(self.kill(id, Kill::Query).await),
+            Victim::Other => None,
+            // The server would take one of Weir's ids for one of its own.
+            Victim::Unclear => {
+                Some(self.send_error(&ServerError::not_supported("KILL of anything but one number")).await)
+            }
         }
     }
-    None
-}
 
-impl Session {
     /// Kills a session of this Weir. Users may kill what is theirs.
-    pub async fn kill(&mut self, id: u32, what: Kill) -> Result<(), End> {
-        let found = self.worker.context.sessions.find(id);
+    pub async fn kill(&mut self, id: u64, what: Kill) -> Result<(), End> {
+        let found = u32::try_from(id).ok().and_then(|id| self.worker.context.sessions.find(id));
         match found {
-            None => self.send_error(&ServerError::unknown_thread(id.into())).await,
+            None => self.send_error(&ServerError::unknown_thread(id)).await,
             Some(handle) if handle.user() != *self.identity.user => {
-                self.send_error(&ServerError::kill_denied(id.into())).await
+                self.send_error(&ServerError::kill_denied(id)).await
             }
+            // Whoever kills himself is interrupted in it.
+            Some(handle) if handle.id == self.entry.handle.id => match what {
+                Kill::Query => self.send_error(&ServerError::interrupted()).await,
+                Kill::Session | Kill::Drain => Err(End::Error(ServerError::interrupted())),
+            },
             Some(handle) => {
                 handle.kill(what);
                 self.send_ok().await
@@ -91,27 +91,4 @@ async fn kill_query(
     let limit = links.connect_timeout;
     let killed = tokio::time::timeout(limit, connection.command(&command, scratch)).await;
     killed.map_err(|_| ConnectError::Timeout(limit))?.map(drop)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_every_form() {
-        let cases = [
-            ("KILL 7", Some((7, Kill::Session))),
-            ("kill connection 7;", Some((7, Kill::Session))),
-            ("KILL QUERY 7", Some((7, Kill::Query))),
-            ("KILL HARD QUERY 7", Some((7, Kill::Query))),
-            ("KILL SOFT CONNECTION 7", Some((7, Kill::Session))),
-            ("KILL USER app", None),
-            ("KILL QUERY ID 7", Some((7, Kill::Query))),
-            ("KILL", None),
-            ("KILL 99999999999", None),
-        ];
-        for (sql, expected) in cases {
-            assert_eq!(parse(sql.as_bytes()), expected, "{sql}");
-        }
-    }
 }

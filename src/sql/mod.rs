@@ -5,7 +5,7 @@
 //!
 //! `lexer` cuts bytes into tokens, with `comment` deciding which comments are code; `reading` and `verb` turn tokens
 //! into facts, with `keywords`, `functions` and `names` saying which words matter; [`classify`](fn@classify) joins the
-//! readings. [`tables`](fn@tables) and [`digest`](fn@digest) serve rules, and are read when a rule asks.
+//! readings. [`victim`] reads a `KILL`. [`tables`](fn@tables) and [`digest`](fn@digest) serve rules, and are read when a rule asks.
 
 mod classify;
 mod comment;
@@ -13,6 +13,7 @@ mod digest;
 mod facts;
 mod functions;
 mod keywords;
+mod kill;
 mod lexer;
 mod names;
 mod reading;
@@ -24,4 +25,5 @@ mod words;
 pub use classify::classify;
 pub use digest::{Digest, NotADigest, digest, normalised};
 pub use facts::{Access, Dialect, Effects, Hint, Kind, Mode, Statement};
+pub use kill::{Victim, victim};
 pub use tables::{Name, TableName, tables};

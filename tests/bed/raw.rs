@@ -58,6 +58,7 @@ pub struct Raw {
     deprecate_eof: bool,
     /// The command that was sent last.
     asked: Vec<u8>,
+    greeting: Greeting,
     /// As the greeting said.
     pub id: u32,
     /// Ids of the statements that were prepared, in order.
@@ -91,7 +92,7 @@ impl Raw {
                 ServerStep::Done(done) => {
                     let deprecate_eof = done.capabilities.has(Capabilities::DEPRECATE_EOF);
                     let (id, statements, asked) = (greeting.connection_id, Vec::new(), Vec::new());
-                    return Ok(Self { packets, scratch, deprecate_eof, asked, id, statements });
+                    return Ok(Self { packets, scratch, deprecate_eof, asked, greeting, id, statements });
                 }
                 ServerStep::Failed(LoginError::Refused(error)) => return Err(error),
                 ServerStep::Failed(other) => panic!("{other}"),
@@ -119,8 +120,42 @@ impl Raw {
         self.receive(answer).await
     }
 
+    /// Sends a `COM_CHANGE_USER` and proves the password as it is asked for.
+    pub async fn change_user(&mut self, command: &[u8], password: &str) -> Result<(), ServerError> {
+        self.send(command).await;
+        self.packets.sequence = 1;
+        let request = LoginRequest {
+            user: Vec::new(),
+            password: Secret::new(password.into()),
+            schema: None,
+            capabilities: MODERN,
+            collation: 45,
+            max_packet: 1 << 30,
+            attributes: Attributes::default(),
+            tls: TlsUse::Disabled,
+        };
+        // The server asks for its plugin with a nonce of its own, so the greeting's does not matter.
+        let (mut login, _) = ServerLogin::begin(&self.greeting, request, Channel::Plain);
+        loop {
+            let packet = self.read(&mut Vec::new()).await;
+            match login.answer(&packet) {
+                ServerStep::Send(answer) => self.packets.write_payload(&answer).await.unwrap(),
+                ServerStep::Read => {}
+                ServerStep::Done(_) => return Ok(()),
+                ServerStep::Failed(LoginError::Refused(error)) => return Err(error),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
     pub async fn query(&mut self, sql: impl AsRef<[u8]>) -> Vec<Vec<u8>> {
         self.ask(&[b"\x03", sql.as_ref()].concat(), Answer::Results).await
+    }
+
+    /// Whether a ping is answered.
+    pub async fn is_alive(&mut self) -> bool {
+        self.packets.sequence = 0;
+        self.packets.write_payload(b"\x0E").await.is_ok() && !self.is_closed().await
     }
 
     /// Runs a statement that must succeed.

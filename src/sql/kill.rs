@@ -1,0 +1,92 @@
+//! What a `KILL` names.
+
+use super::{
+    comment::Gates,
+    facts::Mode,
+    lexer::{Lexer, TokenKind},
+};
+
+/// What a text that begins with `KILL` asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Victim {
+    /// `KILL [HARD | SOFT] [CONNECTION] n`
+    Session(u64),
+    /// `KILL [HARD | SOFT] QUERY n`: the statement that session `n` runs.
+    Query(u64),
+    /// `KILL … USER name`, `KILL … QUERY ID n`: no session's id (MariaDB).
+    Other,
+    /// An expression, a parameter, or more than one statement: the id is not known from the text.
+    Unclear,
+}
+
+/// Reads a `KILL`.
+pub fn victim(sql: &[u8], mode: Mode) -> Victim {
+    let mut lexer = Lexer::new(sql, mode, Gates::UpTo(mode.version));
+    let (mut query, mut verb) = (false, true);
+    loop {
+        let token = lexer.next();
+        let is = |word: &str| token.kind == TokenKind::Word && token.text.eq_ignore_ascii_case(word.as_bytes());
+        let number = match token.kind {
+            TokenKind::Number => std::str::from_utf8(token.text).ok().and_then(|text| text.parse().ok()),
+            _ => None,
+        };
+        if std::mem::take(&mut verb) {
+            if !is("KILL") {
+                return Victim::Unclear;
+            }
+        } else if let Some(id) = number {
+            let victim = if query { Victim::Query(id) } else { Victim::Session(id) };
+            return if ends(lexer) { victim } else { Victim::Unclear };
+        } else if is("QUERY") {
+            query = true;
+        } else if is("USER") || is("ID") {
+            return Victim::Other;
+        } else if !(is("HARD") || is("SOFT") || is("CONNECTION")) {
+            return Victim::Unclear;
+        }
+    }
+}
+
+/// Whether nothing but semicolons follows.
+fn ends(mut lexer: Lexer<'_>) -> bool {
+    loop {
+        match lexer.next().kind {
+            TokenKind::Semicolon => {}
+            kind => return kind == TokenKind::End,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::Dialect;
+
+    #[test]
+    fn reads_every_form() {
+        let mode =
+            Mode { dialect: Dialect::MariaDb, version: 101_100, ansi_quotes: false, no_backslash_escapes: false };
+        let cases = [
+            ("KILL 7", Victim::Session(7)),
+            ("kill connection 7;", Victim::Session(7)),
+            ("/* app */ KILL/**/7 -- now", Victim::Session(7)),
+            ("KILL QUERY 7", Victim::Query(7)),
+            ("KILL HARD QUERY 7", Victim::Query(7)),
+            ("KILL SOFT CONNECTION 7", Victim::Session(7)),
+            ("KILL 99999999999", Victim::Session(99_999_999_999)),
+            ("KILL USER app", Victim::Other),
+            ("KILL QUERY ID 7", Victim::Other),
+            ("KILL", Victim::Unclear),
+            ("KILL ?", Victim::Unclear),
+            ("KILL @id", Victim::Unclear),
+            ("KILL 7 + 1", Victim::Unclear),
+            ("KILL 0x07", Victim::Unclear),
+            ("KILL CONNECTION_ID()", Victim::Unclear),
+            ("KILL 7; DROP TABLE t", Victim::Unclear),
+            ("SELECT 1; KILL 7", Victim::Unclear),
+        ];
+        for (sql, expected) in cases {
+            assert_eq!(victim(sql.as_bytes(), mode), expected, "{sql}");
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! The commands that begin, end or stop something: reset, change of user, `KILL`, options, bad packets, pipelines.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod bed;
+
+use bed::{
+    Bed, flavors,
+    raw::{Answer, Card, MODERN, Raw, code, error},
+    until,
+};
+use mysql_async::{ChangeUserOpts, prelude::*};
+use tokio::time::timeout;
+use weir::{
+    protocol::{Capabilities, HEADER, put_packets},
+    sandbox::Cluster,
+};
+
+/// Another user; and a short patience with sessions that are still pinned when a test is over.
+const EXTRA: &str = "[[users]]\nname = \"other\"\npassword = \"other-secret\"\n[timeouts]\ndrain = \"100ms\"\n";
+
+async fn start(flavor: weir::sandbox::Flavor) -> Bed {
+    let cluster = Cluster::start(flavor, 1).await.unwrap();
+    cluster.writer.exec("CREATE USER other@'%' IDENTIFIED BY 'other-secret'").await.unwrap();
+    cluster.writer.exec("GRANT ALL ON app2.* TO other@'%'").await.unwrap();
+    cluster.writer.exec("CREATE TABLE app.t (id INT PRIMARY KEY)").await.unwrap();
+    cluster.wait_caught_up().await.unwrap();
+    Bed::with(cluster, EXTRA).await
+}
+
+/// Leaves something of every kind behind.
+async fn litter(raw: &mut Raw) -> u32 {
+    raw.run("SET @x = 1, time_zone = '+05:00', NAMES latin1").await;
+    raw.run("CREATE TEMPORARY TABLE gone (a INT)").await;
+    raw.run("SELECT GET_LOCK('held', 0)").await;
+    let statement = raw.prepare("SELECT 1").await;
+    raw.run("BEGIN").await;
+    raw.run("INSERT INTO app.t VALUES (1)").await;
+    statement
+}
+
+/// What a session says of itself; the same for a server's.
+async fn look(raw: &mut Raw) -> Vec<Option<Vec<u8>>> {
+    raw.row(
+        "SELECT @x, @@time_zone, @@autocommit, @@character_set_client, @@collation_connection, @@character_set_results, \
+         DATABASE(), CURRENT_USER(), IS_FREE_LOCK('held'), (SELECT COUNT(*) FROM app2.nothing)",
+    )
+    .await
+}
+
+#[tokio::test]
+async fn a_reset_and_a_change_of_user_leave_nothing_behind() {
+    for flavor in flavors() {
+        let bed = start(flavor).await;
+        bed.cluster.writer.exec("CREATE TABLE app2.nothing (a INT)").await.unwrap();
+        let change = b"\x11other\0\0app2\0\x2D\0caching_sha2_password\0";
+        for (name, command) in [("reset", &b"\x1F"[..]), ("change of user", change)] {
+            let mut looks = Vec::new();
+            for port in [bed.cluster.writer.port(), bed.port()] {
+                let mut raw = Raw::connect(port, &Card::app(MODERN)).await.unwrap();
+                let statement = litter(&mut raw).await;
+                if name == "reset" {
+                    assert_eq!(error(&raw.ask(command, Answer::One).await), None, "{flavor}: {name}");
+                } else {
+                    raw.change_user(command, "other-secret").await.unwrap();
+                }
+                let execute = [b"\x17", &statement.to_le_bytes()[..], b"\0\x01\0\0\0"].concat();
+                assert_eq!(code(&raw.ask(&execute, Answer::Results).await).0, 1243, "{flavor}: {name}");
+                assert_eq!(code(&raw.query("SELECT * FROM gone").await).0, 1146, "{flavor}: {name}");
+                // The connection that Weir leaves behind is cleaned while nobody waits for it.
+                until("the lock is free", async || {
+                    let rows = bed.cluster.writer.rows("SELECT IS_FREE_LOCK('held')").await.unwrap();
+                    rows[0].get(0) == Some(1)
+                })
+                .await;
+                looks.push(look(&mut raw).await);
+                assert_eq!(raw.ask(b"\x0E", Answer::One).await.len(), 1);
+            }
+            assert_eq!(looks[0], looks[1], "{flavor}: {name}: a server, and Weir");
+        }
+        let rows = bed.cluster.writer.rows("SELECT id FROM app.t").await.unwrap();
+        assert_eq!(rows.len(), 0, "{flavor}: the transactions were rolled back");
+        bed.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_change_of_user_ends_the_session() {
+    for flavor in flavors() {
+        let bed = start(flavor).await;
+        let cases = [
+            ("wrong password", &b"\x11other\0\0app2\0\x2D\0caching_sha2_password\0"[..], "wrong", 1045),
+            ("unknown user", b"\x11who\0\0app2\0\x2D\0caching_sha2_password\0", "wrong", 1045),
+            ("unknown schema", b"\x11app\0\0missing\0\x2D\0caching_sha2_password\0", "app-secret", 1049),
+            ("schema without rights", b"\x11other\0\0app\0\x2D\0caching_sha2_password\0", "other-secret", 1044),
+        ];
+        for (name, command, password, expected) in cases {
+            let mut raw = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
+            let refused = raw.change_user(command, password).await.unwrap_err();
+            assert_eq!(refused.code, expected, "{flavor}: {name}");
+            // As MySQL does. MariaDB gives the old user two more attempts.
+            assert!(!raw.is_alive().await, "{flavor}: {name}");
+            let mut direct = Raw::connect(bed.cluster.writer.port(), &Card::app(MODERN)).await.unwrap();
+            assert_eq!(direct.change_user(command, password).await.unwrap_err(), refused, "{flavor}: {name}");
+        }
+        bed.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_driver_changes_the_user() {
+    for flavor in flavors() {
+        let bed = start(flavor).await;
+        let mut conn = bed.connect().await;
+        conn.query_drop("SET @x = 1").await.unwrap();
+        let options = ChangeUserOpts::new()
+            .with_user(Some("other".to_owned()))
+            .with_pass(Some("other-secret".to_owned()))
+            .with_db_name(Some("app2".to_owned()));
+        conn.change_user(options).await.unwrap();
+        let seen: Option<(String, String, Option<i32>)> =
+            conn.query_first("SELECT CURRENT_USER(), DATABASE(), @x").await.unwrap();
+        assert_eq!(seen, Some(("other@%".to_owned(), "app2".to_owned(), None)), "{flavor}");
+        drop(conn);
+        bed.stop().await;
+    }
+}
+
+/// Waits until a statement runs on a server.
+async fn running(bed: &Bed, text: &str) {
+    let sql = format!(
+        "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '%{text}%' AND info NOT LIKE '%processlist%'"
+    );
+    until("the statement runs", async || {
+        let mut found = 0;
+        for server in bed.cluster.servers() {
+            found += server.rows(&sql).await.unwrap()[0].get::<u64, _>(0).unwrap();
+        }
+        found > 0
+    })
+    .await;
+}
+
+/// A statement that sleeps, with a row to lose.
+const SLEEP: &str = "SELECT 1 FROM (SELECT 1 AS a UNION SELECT 2) AS x WHERE SLEEP(100) = 0 AND a > 0";
+
+#[tokio::test]
+async fn kill_query_stops_the_statement_and_nothing_else() {
+    for flavor in flavors() {
+        let bed = start(flavor).await;
+        let mut killer = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
+        let kills = ["KILL QUERY {}", "/* by name */ kill query /* of */ {} -- it", "KILL HARD QUERY {};"];
+        for kill in &kills[..if flavor == weir::sandbox::Flavor::MariaDb { 3 } else { 2 }] {
+            let mut victim = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
+            victim.run("SET @mine = 7").await;
+            victim.send(&[b"\x03", SLEEP.as_bytes()].concat()).await;
+            running(&bed, "SLEEP(100)").await;
+            killer.run(kill.replace("{}", &victim.id.to_string())).await;
+            let reply = victim.receive(Answer::Results).await;
+            assert_eq!(code(&reply), (1317, "70100".to_owned()), "{flavor}: {kill}");
+            assert_eq!(victim.value("SELECT @mine").await, b"7", "{flavor}: the session is as it was");
+        }
+        bed.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn kill_ends_a_session() {
+    for flavor in flavors() {
+        let bed = start(flavor).await;
+        let mut killer = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
+        for (busy, by_command) in [(true, false), (false, false), (true, true), (false, true)] {
+            let mut victim = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
+            victim.run("BEGIN").await;
+            victim.run("INSERT INTO app.t VALUES (5)").await;
+            if busy {
+                victim.send(&[b"\x03", SLEEP.as_bytes()].concat()).await;
+                running(&bed, "SLEEP(100)").await;
+            }
+            if by_command {
+                let command = [&[0x0C][..], &victim.id.to_le_bytes()].concat();
+                assert_eq!(error(&killer.ask(&command, Answer::One).await), None, "{flavor}");
+            } else {
+                killer.run(format!("KILL {}", victim.id)).await;
+            }
+            if busy {
+                assert_eq!(code(&victim.receive(Answer::Results).await), (1317, "70100".to_owned()), "{flavor}");
+            }
+            timeout(bed::PATIENCE, async { while !victim.is_closed().await {} }).await.unwrap();
+            // Waits for the lock, which goes with the transaction; without a rollback the row is there already.
+            bed.cluster.writer.exec("INSERT INTO app.t VALUES (5)").await.unwrap();
+            bed.cluster.writer.exec("DELETE FROM app.t").await.unwrap();
+        }
+        bed.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn kill_knows_whom_it_may_kill() {
+    for flavor in flavors() {
+        let bed = start(flavor).await;
+        let mut app = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
+        let card = Card { user: "other", password: "other-secret", schema: None, ..Card::app(MODERN) };
+        let mut other = Raw::connect(bed.port(), &card).await.unwrap();
+        let missing = 99_999_999_u32;
+        assert_eq!(code(&other.query(format!("KILL {missing}")).await), (1094, "HY000".to_owned()));
+        assert_eq!(code(&other.query(format!("KILL QUERY {}", app.id)).await), (1095, "HY000".to_owned()));
+        let command = [&[0x0C][..], &app.id.to_le_bytes()].concat();
+        assert_eq!(code(&other.ask(&command, Answer::One).await).0, 1095, "{flavor}");
+        // A server's own id of some connection is none of ours, however it is written.
+        let thread = bed.cluster.writer.rows("SELECT CONNECTION_ID()").await.unwrap()[0].get::<u64, _>(0).unwrap();
+        for sql in [format!("KILL {thread} + 0"), format!("KILL (SELECT {thread})"), "KILL @x".to_owned()] {
+            let reply = other.query(&sql).await;
+            assert!(matches!(code(&reply).0, 1064 | 1235), "{flavor}: {sql}: {reply:02x?}");
+        }
+        // A prepared one means the same.
+        other.prepare(&format!("KILL {missing}")).await;
+        let execute = [b"\x17", &other.statements[0].to_le_bytes()[..], b"\0\x01\0\0\0"].concat();
+        assert_eq!(code(&other.ask(&execute, Answer::Results).await).0, 1094, "{flavor}");
+        assert_eq!(code(&other.ask(b"\x16KILL ?", Answer::Prepare).await).0, 1235, "{flavor}");
+        assert_eq!(app.value("SELECT 'alive'").await, b"alive");
+        // Oneself.
+        let own = app.id;
+        assert_eq!(code(&app.query(format!("KILL QUERY {own}")).await), (1317, "70100".to_owned()), "{flavor}");
+        assert_eq!(app.value("SELECT 'alive'").await, b"alive", "{flavor}");
+        assert_eq!(code(&app.query(format!("KILL {own}")).await).1, "70100", "{flavor}");
+        assert!(app.is_closed().await, "{flavor}");
+        bed.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn options_take_effect() {
+    for flavor in flavors() {
+        let bed = start(flavor).await;
+        for held in [false, true] {
+            for capabilities in [MODERN, MODERN.without(Capabilities::DEPRECATE_EOF)] {
+                let card = Card::app(capabilities.without(Capabilities::MULTI_STATEMENTS));
+                let mut raw = Raw::connect(bed.port(), &card).await.unwrap();
+                if held {
+                    raw.run("SET @x = 1").await;
+                }
+                for round in 0..2 {
+                    assert_eq!(code(&raw.query("SELECT 1; SELECT 2").await).0, 1064, "{flavor} {held} {round}");
+                    assert_eq!(error(&raw.ask(b"\x1B\0\0", Answer::One).await), None);
+                    assert_eq!(error(&raw.query("SELECT 1; SELECT 2").await), None, "{flavor} {held} {round}");
+                    assert_eq!(error(&raw.ask(b"\x1B\x01\0", Answer::One).await), None);
+                }
+            }
+        }
+        bed.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn bad_packets_get_an_error_and_the_session_lives_on() {
+    let cases: &[&[u8]] = &[
+        b"",
+        b"\x04t",
+        b"\x0C\x01",
+        b"\x17",
+        b"\x17\x01\0\0\0",
+        b"\x1A",
+        b"\x1B",
+        b"\x1C\x01\0",
+        b"\x05",
+        b"\x06",
+        b"\x07",
+        b"\x08\0",
+        b"\x0A",
+        b"\x0D",
+        b"\x12\0\0\0\0\0\0\0\0\0\0",
+        b"\x13",
+        b"\x14",
+        b"\x15",
+        b"\x1D",
+        b"\x1E",
+        b"\x20",
+        b"\xFA\x01\0\0\0\0\0",
+        b"\xFE",
+        b"\xFF",
+    ];
+    for flavor in flavors() {
+        let bed = start(flavor).await;
+        let mut raw = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
+        let statement = raw.prepare("SELECT ?").await.to_le_bytes();
+        for case in cases {
+            let (number, _) = code(&raw.ask(case, Answer::One).await);
+            assert!(matches!(number, 1047 | 1243 | 1835), "{flavor}: {case:02x?}: {number}");
+            assert_eq!(raw.value("SELECT 'alive'").await, b"alive", "{flavor}: {case:02x?}");
+        }
+        for body in [
+            &b"\0\x01\0\0\0"[..],
+            b"\0\x01\0\0\0\0",
+            b"\0\x01\0\0\0\0\x01",
+            b"\0\x01\0\0\0\0\x01\x03",
+            b"\0\x01\0\0\0\0\0",
+        ] {
+            let reply = raw.ask(&[b"\x17", &statement[..], body].concat(), Answer::Results).await;
+            assert!(matches!(code(&reply).0, 1210 | 1835), "{flavor}: {body:02x?}");
+            assert_eq!(raw.value("SELECT 'alive'").await, b"alive", "{flavor}: {body:02x?}");
+        }
+        // These have no reply, whatever they say.
+        for silent in [&b"\x18\xFF\0\0\0\0\0x"[..], b"\x19\xFF\0\0\0"] {
+            raw.send(silent).await;
+            assert_eq!(raw.value("SELECT 'alive'").await, b"alive", "{flavor}: {silent:02x?}");
+        }
+        bed.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn pipelined_commands_are_answered_in_order() {
+    for flavor in flavors() {
+        let bed = start(flavor).await;
+        let mut raw = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
+        let mut bytes = Vec::new();
+        for number in 0..500 {
+            put_packets(&mut bytes, &mut 0, format!("\x03SELECT {number}").as_bytes());
+            if number % 50 == 0 {
+                put_packets(&mut bytes, &mut 0, format!("\x03SET @x = {number}").as_bytes());
+                put_packets(&mut bytes, &mut 0, b"\x0E");
+            }
+        }
+        assert!(bytes.len() > 500 * HEADER);
+        raw.send_bytes(&bytes).await;
+        for number in 0..500 {
+            let reply = raw.receive(Answer::Results).await;
+            assert_eq!(reply[2][1..], *number.to_string().as_bytes(), "{flavor}");
+            if number % 50 == 0 {
+                raw.receive(Answer::One).await;
+                raw.receive(Answer::One).await;
+            }
+        }
+        bed.stop().await;
+    }
+}
