@@ -182,7 +182,7 @@ impl Session {
         request: &Request<'_>,
     ) -> Result<u8, Failure> {
         let mut sequence = 0;
-        let malformed = |_| Failure::Request(ServerError::malformed_packet());
+        let malformed = |_| Failure::Request(ServerError::wrong_arguments("mysqld_stmt_execute"));
         let unknown = |id| Failure::Request(ServerError::unknown_statement(id, "mysqld_stmt_execute"));
         match &request.body {
             Body::Plain(payload) | Body::Prepare { payload, .. } => put_packets(out, &mut sequence, payload),

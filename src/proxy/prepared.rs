@@ -154,8 +154,8 @@ impl ClientStatement {
                 payload.push(1);
                 payload.extend_from_slice(types);
             }
-            // Nothing was ever bound: the server says what is wrong with that.
-            None => payload.push(bound),
+            // Another session may have bound some on the server's side, which are not this one's.
+            None => return Err(Malformed("parameter types")),
         }
         payload.extend_from_slice(values);
         Ok(())
@@ -197,6 +197,7 @@ mod tests {
             (b"\0", "new types flag"),
             (b"\0\x01", "parameter types"),
             (b"\0\x01\x03", "parameter types"),
+            (b"\0\0\x06\0\0\0", "parameter types"),
         ];
         for (parameters, field) in cases {
             assert_eq!(executed(&mut statement(1), parameters), Err(Malformed(field)), "{parameters:x?}");
