@@ -13,7 +13,7 @@ use super::{
     acceptor::{self, Bound},
     context, doors,
     monitor::{self, Probed, Servers},
-    reload::Reloader,
+    reload::{self, Reloader},
     servers::{self, Failure},
     shutdown,
     workers::Workers,
@@ -33,6 +33,7 @@ struct Plane {
     servers: Servers,
     reloader: Reloader,
     readiness: watch::Sender<Readiness>,
+    closing: bool,
 }
 
 /// Runs Weir; `ready` is told where it can be reached, or why not.
@@ -43,15 +44,9 @@ pub async fn run(
 ) {
     match begin(config, source).await {
         Ok((plane, inputs, addresses, tasks, workers)) => {
-            let context = plane.context.clone();
             // Nobody to tell: the caller was cancelled, and the shutdown follows from its channel.
-            let _ = ready.send(Ok((addresses, context.clone())));
-            let readiness = plane.serve(inputs).await;
-            shutdown::drain(&context, &readiness, tasks).await;
-            // Only the acceptors shared it, and they are gone.
-            if let Some(workers) = Rc::into_inner(workers) {
-                workers.join();
-            }
+            let _ = ready.send(Ok((addresses, plane.context.clone())));
+            plane.run(inputs, tasks, workers).await;
         }
         Err(error) => {
             let _ = ready.send(Err(error));
@@ -73,6 +68,7 @@ pub struct Tasks {
 }
 
 async fn begin(config: Config, source: Source) -> Result<(Plane, Inputs, Addresses, Tasks, Rc<Workers>), StartError> {
+    let seen = reload::read(&source).ok();
     let config = Arc::new(config);
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let count = config.runtime.workers.map_or_else(cores, |count| count as usize);
@@ -105,15 +101,34 @@ async fn begin(config: Config, source: Source) -> Result<(Plane, Inputs, Address
         let accept = acceptor::accept(bound, listener, context.clone(), workers.clone());
         acceptors.push(tokio::task::spawn_local(accept));
     }
-    let reloader = Reloader::new(source, context.clone());
-    let mut plane = Plane { context, servers, reloader, readiness };
+    let reloader = Reloader::new(source, seen, context.clone());
+    let mut plane = Plane { context, servers, reloader, readiness, closing: false };
     plane.judge_readiness();
     Ok((plane, Inputs { requests, failures, probed }, addresses, Tasks { acceptors, others }, workers))
 }
 
 impl Plane {
+    /// Answers until it is told to shut down, and while it does; a second request ends it at once.
+    async fn run(mut self, mut inputs: Inputs, tasks: Tasks, workers: Rc<Workers>) {
+        self.serve(&mut inputs).await;
+        self.closing = true;
+        self.judge_readiness();
+        let context = self.context.clone();
+        tokio::select! {
+            () = shutdown::drain(&context, tasks) => {}
+            () = self.serve(&mut inputs) => {
+                tracing::warn!(cut = context.sessions.count(), "asked again: ending at once");
+                return;
+            }
+        }
+        // Only the acceptors shared it, and they are gone.
+        if let Some(workers) = Rc::into_inner(workers) {
+            workers.join();
+        }
+    }
+
     /// Answers until it is told to shut down.
-    async fn serve(mut self, mut inputs: Inputs) -> watch::Sender<Readiness> {
+    async fn serve(&mut self, inputs: &mut Inputs) {
         let mut look = tokio::time::interval(WATCH);
         loop {
             tokio::select! {
@@ -121,10 +136,10 @@ impl Plane {
                     Some(Control::Shutdown(reply)) => {
                         // Whoever asked may not wait for the answer.
                         let _ = reply.send(Ok(()));
-                        return self.readiness;
+                        return;
                     }
                     Some(request) => self.answer(request),
-                    None => return self.readiness,
+                    None => return,
                 },
                 Some(probed) = inputs.probed.recv() => {
                     self.servers.probed(probed);
@@ -145,8 +160,13 @@ impl Plane {
 
     fn judge_readiness(&mut self) {
         let cluster = self.context.cluster.load();
-        let any = cluster.members.iter().any(|member| member.up);
-        let now = if any { Readiness::Ready } else { Readiness::NotReady("no server is up".to_owned()) };
+        let now = if self.closing {
+            Readiness::NotReady("shutting down".to_owned())
+        } else if cluster.members.iter().any(|member| member.up) {
+            Readiness::Ready
+        } else {
+            Readiness::NotReady("no server is up".to_owned())
+        };
         self.readiness.send_if_modified(|old| {
             let changed = *old != now;
             *old = now;
@@ -212,17 +232,16 @@ impl Plane {
     }
 
     fn set_state(&mut self, id: &ServerId, state: State) -> Result<(), ControlError> {
-        let mut cluster = crate::backend::Cluster::clone(&self.context.cluster.load());
+        let before = self.context.cluster.load_full();
+        let mut cluster = crate::backend::Cluster::clone(&before);
         let member = cluster.members.iter_mut().find(|member| member.server.id == *id);
         let member = member.ok_or_else(|| ControlError::UnknownServer(id.to_string()))?;
         member.state = state;
         servers::apply_state(&member.server, state);
         self.context.publish(cluster);
         tracing::info!(server = %id, ?state, "a server's state was set");
-        if state != State::Active {
-            let limit = self.context.config.load().timeouts.drain;
-            tokio::task::spawn_local(shutdown::evict(self.context.clone(), id.clone(), limit));
-        }
+        shutdown::evict_from_retired(&self.context, &before);
+        self.servers.follow_config();
         Ok(())
     }
 

@@ -73,6 +73,14 @@ pub struct Running {
     thread: thread::JoinHandle<()>,
 }
 
+/// How Weir ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    Orderly,
+    /// The control thread panicked, and reported it.
+    Panicked,
+}
+
 /// How many control requests may wait.
 const CONTROL_QUEUE: usize = 64;
 
@@ -98,7 +106,7 @@ pub async fn start(config: Config, source: Source) -> Result<Running, StartError
 }
 
 impl Running {
-    /// Asks for a shutdown: drain, then exit. Does not wait.
+    /// Asks for a shutdown: drain, then exit. Asked again, it ends at once. Does not wait.
     pub fn shut_down(&self) {
         let (reply, _) = oneshot::channel();
         // A full queue or a closed one: it is on its way already.
@@ -106,10 +114,13 @@ impl Running {
     }
 
     /// Waits for its end.
-    pub async fn ended(self) {
+    pub async fn ended(self) -> Ended {
         let thread = self.thread;
-        // A panic of the control thread was reported by the thread itself.
-        let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        // The other way to fail is that the runtime ends before the task has begun.
+        match tokio::task::spawn_blocking(move || thread.join()).await {
+            Ok(Err(_)) => Ended::Panicked,
+            Ok(Ok(())) | Err(_) => Ended::Orderly,
+        }
     }
 }
 

@@ -49,15 +49,43 @@ struct Watched {
     server: Arc<Server>,
     monitor: Monitor,
     last: Option<Observation>,
-    target: Option<Target>,
+    probing: Probing,
     /// Probe now.
     poke: Arc<Notify>,
     task: JoinHandle<()>,
 }
 
+/// How a server is probed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Probing {
+    /// None: there is no user to ask as.
+    target: Option<Target>,
+    interval: Duration,
+    timeout: Duration,
+}
+
 impl Drop for Watched {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+impl Watched {
+    fn new(server: &Arc<Server>, policy: Policy, probing: Probing, results: mpsc::Sender<Probed>) -> Self {
+        let poke = Arc::new(Notify::new());
+        let task = tokio::task::spawn_local(ask(server.id.clone(), probing.clone(), poke.clone(), results));
+        Self { server: server.clone(), monitor: Monitor::new(policy), last: None, probing, poke, task }
+    }
+
+    /// Goes on with what is known of the server, and asks it differently from now on.
+    fn follow(&mut self, policy: Policy, probing: Probing, results: mpsc::Sender<Probed>) {
+        self.monitor.set_policy(policy);
+        if self.probing != probing {
+            self.task.abort();
+            self.task =
+                tokio::task::spawn_local(ask(self.server.id.clone(), probing.clone(), self.poke.clone(), results));
+            self.probing = probing;
+        }
     }
 }
 
@@ -76,26 +104,25 @@ impl Servers {
         let cluster = self.context.cluster.load_full();
         self.watched.retain(|id, watched| {
             let member = cluster.members.iter().find(|member| member.server.id == *id);
-            member.is_some_and(|member| Arc::ptr_eq(&member.server, &watched.server))
+            member.is_some_and(|member| Arc::ptr_eq(&member.server, &watched.server) && member.state != State::Offline)
         });
         for (member, server) in cluster.members.iter().zip(&config.servers) {
+            if member.state == State::Offline {
+                member.server.set_report(Report { health: "unknown".to_owned(), ..Report::default() });
+                continue;
+            }
             let target = Target::for_probes(&config, server);
-            let policy = policy(&config);
+            let probing = Probing { target, interval: config.probe.interval, timeout: config.probe.timeout };
+            let results = self.results.clone();
             match self.watched.get_mut(&server.id) {
-                Some(watched) if watched.target == target => watched.monitor.set_policy(policy),
-                _ => {
-                    let watched = self.watch(&member.server, target, policy, &config);
+                Some(watched) => watched.follow(policy(&config), probing, results),
+                None => {
+                    let watched = Watched::new(&member.server, policy(&config), probing, results);
                     self.watched.insert(server.id.clone(), watched);
                 }
             }
         }
-    }
-
-    fn watch(&self, server: &Arc<Server>, target: Option<Target>, policy: Policy, config: &Config) -> Watched {
-        let poke = Arc::new(Notify::new());
-        let task = ask(server.id.clone(), target.clone(), config.clone(), poke.clone(), self.results.clone());
-        let task = tokio::task::spawn_local(task);
-        Watched { server: server.clone(), monitor: Monitor::new(policy), last: None, target, poke, task }
+        self.publish(Instant::now());
     }
 
     /// A session met a failure: look at the server now.
@@ -160,7 +187,10 @@ impl Servers {
         let old = self.context.cluster.load_full();
         let mut new = Cluster::clone(&old);
         for member in &mut new.members {
-            let Some(watched) = self.watched.get(&member.server.id) else { continue };
+            let Some(watched) = self.watched.get(&member.server.id) else {
+                (member.up, member.fresh) = (false, false);
+                continue;
+            };
             member.up = *watched.monitor.health() == Health::Up;
             member.fresh = watched.monitor.serves_reads();
             member.effective_weight = watched.monitor.effective_weight(member.weight, now);
@@ -193,20 +223,21 @@ impl Servers {
         self.watched.get(&writer.or_else(up)?.server.id)?.last.as_ref()
     }
 
-    /// A configured writer that is not read-only; else a server with role `auto` that is not. The one that was the writer
-    /// before is preferred.
+    /// A configured writer that is not read-only; else a server with role `auto` that is not; else one of those that are
+    /// drained. The one that was the writer before is preferred.
     fn find_writer(&self, cluster: &Cluster, before: Option<usize>) -> Option<usize> {
         let writable = |place: &usize| {
             let Some(member) = cluster.members.get(*place) else { return false };
             let last = self.watched.get(&member.server.id).and_then(|watched| watched.last.as_ref());
-            member.up && member.state != State::Offline && last.is_some_and(|last| !last.read_only)
+            member.up && last.is_some_and(|last| !last.read_only)
         };
-        let with_role = |role: Role| {
-            let places = (0..cluster.members.len()).filter(move |&place| cluster.members[place].role == role);
-            places.filter(|place| writable(place)).collect::<Vec<_>>()
+        let those = |(state, role): (State, Role)| {
+            let wanted = |&place: &usize| (cluster.members[place].state, cluster.members[place].role) == (state, role);
+            (0..cluster.members.len()).filter(wanted).filter(writable).collect::<Vec<_>>()
         };
-        let configured = with_role(Role::Writer);
-        let candidates = if configured.is_empty() { with_role(Role::Auto) } else { configured };
+        let states = [State::Active, State::Drain];
+        let order = states.into_iter().flat_map(|state| [(state, Role::Writer), (state, Role::Auto)]);
+        let candidates = order.map(those).find(|found| !found.is_empty()).unwrap_or_default();
         if candidates.len() > 1 {
             tracing::error!(count = candidates.len(), "several servers take writes; one of them is used");
         }
@@ -243,12 +274,12 @@ fn note_health(id: &ServerId, health: &Health) {
 }
 
 /// Probes one server for ever.
-async fn ask(id: ServerId, target: Option<Target>, config: Config, poke: Arc<Notify>, results: mpsc::Sender<Probed>) {
-    let Some(target) = target else { return };
+async fn ask(id: ServerId, probing: Probing, poke: Arc<Notify>, results: mpsc::Sender<Probed>) {
+    let Some(target) = probing.target else { return };
     let mut connection = None;
     loop {
-        let result = probe::probe(&mut connection, &target, config.probe.timeout).await;
-        let pause = if result.is_ok() { config.probe.interval } else { QUICK.min(config.probe.interval) };
+        let result = probe::probe(&mut connection, &target, probing.timeout).await;
+        let pause = if result.is_ok() { probing.interval } else { QUICK.min(probing.interval) };
         if results.send(Probed { id: id.clone(), result }).await.is_err() {
             return;
         }

@@ -4,9 +4,20 @@ use std::{fs, sync::Arc};
 
 use super::{Source, servers, shutdown};
 use crate::{
-    config::{self, Applies, Config, ProcessSecrets, State},
-    context::{Context, ControlError},
+    config::{self, Applies, Config, ProcessSecrets},
+    context::{Context, ControlError, Turns},
+    net::tls::TlsError,
 };
+
+/// What the source holds now.
+pub fn read(source: &Source) -> Result<String, ControlError> {
+    match source {
+        Source::File(path) => {
+            fs::read_to_string(path).map_err(|error| ControlError::Reload(format!("{}: {error}", path.display())))
+        }
+        Source::Flags => Err(ControlError::Reload("there is no configuration file".to_owned())),
+    }
+}
 
 /// Knows the file and what it held last.
 pub struct Reloader {
@@ -17,19 +28,9 @@ pub struct Reloader {
 }
 
 impl Reloader {
-    pub fn new(source: Source, context: Arc<Context>) -> Self {
-        let mut reloader = Self { source, context, seen: None };
-        reloader.seen = reloader.read().ok();
-        reloader
-    }
-
-    fn read(&self) -> Result<String, ControlError> {
-        match &self.source {
-            Source::File(path) => {
-                fs::read_to_string(path).map_err(|error| ControlError::Reload(format!("{}: {error}", path.display())))
-            }
-            Source::Flags => Err(ControlError::Reload("there is no configuration file".to_owned())),
-        }
+    /// `seen` is what the source held at the start.
+    pub fn new(source: Source, seen: Option<String>, context: Arc<Context>) -> Self {
+        Self { source, context, seen }
     }
 
     /// Looks whether the file's content has changed, and reloads it then. Comparing content works where watching files
@@ -37,25 +38,29 @@ impl Reloader {
     /// is in use.
     pub fn look(&mut self) -> bool {
         // A file that is missing for a moment is being replaced.
-        let Ok(text) = self.read() else { return false };
+        let Ok(text) = read(&self.source) else { return false };
         self.seen.as_ref() != Some(&text) && self.apply(text).is_ok()
     }
 
-    /// Reloads the file, changed or not. Returns one line for each change.
+    /// Reloads the file and those it names, changed or not: secrets, certificates, keys. Returns one line for each change.
     pub fn reload(&mut self) -> Result<Vec<String>, ControlError> {
-        let text = self.read()?;
+        let text = read(&self.source).inspect_err(|error| {
+            self.context.metrics.reloads_failed.inc();
+            tracing::error!(%error, "the configuration cannot be read");
+        })?;
         self.apply(text)
     }
 
     fn apply(&mut self, text: String) -> Result<Vec<String>, ControlError> {
         let parsed = config::parse(&text, &ProcessSecrets);
         self.seen = Some(text);
-        let applied = parsed
-            .map_err(|problems| problems.to_string())
-            .and_then(|config| self.take_into_use(config).map_err(|error| error.to_string()));
+        let applied = parsed.map_err(|problems| problems.to_string()).and_then(|config| self.take_into_use(config));
         match applied {
             Ok(changes) => {
                 self.context.metrics.reloads_ok.inc();
+                if changes.is_empty() {
+                    tracing::info!("the configuration is as it was");
+                }
                 for change in &changes {
                     tracing::info!(%change, "configuration changed");
                 }
@@ -70,14 +75,21 @@ impl Reloader {
     }
 
     /// Builds everything that can fail first, and then publishes.
-    fn take_into_use(&self, new: Config) -> Result<Vec<String>, crate::net::tls::TlsError> {
+    fn take_into_use(&self, new: Config) -> Result<Vec<String>, String> {
         let old = self.context.config.load_full();
         let changes = config::diff(&old, &new);
-        if changes.is_empty() {
-            return Ok(Vec::new());
+        let (links, tls) = match (servers::links(&new), servers::client_tls(&new)) {
+            (Ok(links), Ok(tls)) => (Arc::new(links), tls),
+            (links, tls) => {
+                let problem = |key: &str, error: Option<TlsError>| error.map(|error| format!("{key}: {error}"));
+                let problems = [problem("tls.server", links.err()), problem("tls.client", tls.err())];
+                return Err(problems.into_iter().flatten().collect::<Vec<_>>().join("\n"));
+            }
+        };
+        // A self-made certificate stays as long as nothing else is asked for: clients may have pinned it.
+        if old.tls.client != new.tls.client || new.tls.client.cert.is_some() {
+            self.context.tls.store(tls);
         }
-        let links = Arc::new(servers::links(&new)?);
-        let tls = servers::client_tls(&new)?;
         let mut new = new;
         if changes.iter().any(|change| change.applies == Applies::Restart) {
             tracing::warn!("some changes take effect only after a restart");
@@ -88,26 +100,15 @@ impl Reloader {
             new.log.level.clone_from(&old.log.level);
             new.log.format = old.log.format;
         }
-        let cluster = servers::cluster(&new, &links, &self.context.metrics, Some(&self.context.cluster.load()));
-        self.evict_from(&old, &new);
-        if old.tls.client != new.tls.client {
-            self.context.tls.store(tls);
+        let before = self.context.cluster.load_full();
+        let cluster = servers::cluster(&new, &links, &self.context.metrics, Some((&old, &before)));
+        if old.tls.server != new.tls.server {
+            cluster.members.iter().for_each(|member| member.server.pool.renew(servers::now()));
         }
+        self.context.turns.store(Arc::new(Turns::new(&new, &self.context.turns.load())));
         self.context.config.store(Arc::new(new));
         self.context.publish(cluster);
+        shutdown::evict_from_retired(&self.context, &before);
         Ok(changes.iter().map(ToString::to_string).collect())
-    }
-
-    /// Sessions that hold a connection to a server that goes away have until the drain deadline.
-    fn evict_from(&self, old: &Config, new: &Config) {
-        let active = |config: &Config, id: &config::ServerId| {
-            config.servers.iter().any(|server| server.id == *id && server.state == State::Active)
-        };
-        for server in &old.servers {
-            if active(old, &server.id) && !active(new, &server.id) {
-                let evict = shutdown::evict(self.context.clone(), server.id.clone(), new.timeouts.drain);
-                tokio::task::spawn_local(evict);
-            }
-        }
     }
 }

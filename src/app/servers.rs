@@ -31,11 +31,12 @@ pub fn client_tls(config: &Config) -> Result<Option<Arc<rustls::ServerConfig>>, 
 }
 
 /// The snapshot that a config makes. A server that `old` knows under the same name and address keeps its pool and what is
-/// known of it; the pools of those that are no more are closed.
-pub fn cluster(config: &Config, links: &Arc<Links>, metrics: &Metrics, old: Option<&Cluster>) -> Cluster {
+/// known of it; the pools of those that are no more are closed. A state that an operator has set stays, unless the
+/// config's has changed.
+pub fn cluster(config: &Config, links: &Arc<Links>, metrics: &Metrics, old: Option<(&Config, &Cluster)>) -> Cluster {
     let ages = Ages { idle: config.pool.idle_timeout, total: config.pool.max_age };
     let members = config.servers.iter().map(|server| {
-        let known = old.and_then(|old| {
+        let known = old.and_then(|(_, old)| {
             old.members.iter().find(|member| member.server.id == server.id && member.server.address == server.address)
         });
         let (up, fresh) = known.map_or((false, false), |member| (member.up, member.fresh));
@@ -43,12 +44,15 @@ pub fn cluster(config: &Config, links: &Arc<Links>, metrics: &Metrics, old: Opti
             Some(member) => member.server.clone(),
             None => Arc::new(Server::new(server, metrics.server(server.id.as_str()), ages)),
         };
+        let before = old.and_then(|(config, _)| config.servers.iter().find(|before| before.id == server.id));
+        let same = before.is_some_and(|before| before.state == server.state);
+        let state = known.filter(|_| same).map_or(server.state, |member| member.state);
         kept.pool.set_limits(server.max_connections, ages);
-        apply_state(&kept, server.state);
+        apply_state(&kept, state);
         Member {
             server: kept,
             role: server.role,
-            state: server.state,
+            state,
             groups: server.groups.clone(),
             weight: server.weight,
             effective_weight: known.map_or(server.weight, |member| member.effective_weight.min(server.weight)),
@@ -57,7 +61,7 @@ pub fn cluster(config: &Config, links: &Arc<Links>, metrics: &Metrics, old: Opti
         }
     });
     let mut cluster = Cluster::new(members.collect(), links.clone());
-    if let Some(old) = old {
+    if let Some((_, old)) = old {
         close_removed(old, &cluster, metrics);
         cluster.mode = old.mode;
         cluster.version.clone_from(&old.version);
@@ -86,14 +90,6 @@ pub fn apply_state(server: &Server, state: State) {
         State::Active => server.pool.reopen(),
         State::Drain | State::Offline => server.pool.close(),
     }
-}
-
-/// The sessions that still hold a connection to a server.
-pub fn holders<'a>(
-    sessions: &'a crate::context::Registry,
-    id: &'a ServerId,
-) -> impl Iterator<Item = Arc<crate::context::SessionHandle>> + 'a {
-    sessions.all().into_iter().filter(move |handle| handle.holds().as_ref() == Some(id))
 }
 
 /// Now, for bookkeeping that takes it as an argument.

@@ -2,15 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep, timeout_at},
-};
+use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{control::Tasks, servers};
+use super::control::Tasks;
 use crate::{
-    admin::Readiness,
-    config::{ServerId, State},
+    backend::{Cluster, Member, Server},
+    config::State,
     context::{Context, Kill},
 };
 
@@ -19,10 +16,10 @@ const GOODBYE: Duration = Duration::from_secs(5);
 /// How often it is looked whether sessions are gone.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Readiness false → `drain_delay` → no new clients, free sessions close → transactions end, or are cut at the deadline.
-pub async fn drain(context: &Arc<Context>, readiness: &watch::Sender<Readiness>, tasks: Tasks) {
+/// `drain_delay` → no new clients, free sessions close → transactions end, or are cut at the deadline. Readiness is false
+/// by now. Dropped, it leaves everything as it is.
+pub async fn drain(context: &Arc<Context>, tasks: Tasks) {
     let timeouts = context.config.load().timeouts.clone();
-    readiness.send_replace(Readiness::NotReady("shutting down".to_owned()));
     tracing::info!(sessions = context.sessions.count(), "shutting down");
     sleep(timeouts.drain_delay).await;
     for acceptor in tasks.acceptors {
@@ -44,7 +41,7 @@ async fn end_sessions(context: &Context, deadline: Instant) -> usize {
         return 0;
     }
     let left = context.sessions.all();
-    left.iter().for_each(|handle| handle.kill(Kill::Session));
+    left.iter().for_each(|handle| handle.kill(Kill::Shutdown));
     if timeout_at(Instant::now() + GOODBYE, nobody(context)).await.is_err() {
         tracing::warn!(sessions = context.sessions.count(), "sessions do not end");
     }
@@ -57,16 +54,33 @@ async fn nobody(context: &Context) {
     }
 }
 
-/// At the drain deadline of a server, ends the sessions that still hold one of its connections.
-pub async fn evict(context: Arc<Context>, id: ServerId, limit: Duration) {
-    sleep(limit).await;
-    let cluster = context.cluster.load();
-    let active = |member: &crate::backend::Member| member.server.id == id && member.state == State::Active;
-    if cluster.members.iter().any(active) {
-        return;
+/// Gives the sessions that use servers which were active in `before`, and are not any more, until the drain deadline.
+pub fn evict_from_retired(context: &Arc<Context>, before: &Cluster) {
+    let limit = context.config.load().timeouts.drain;
+    for member in before.members.iter().filter(|member| member.state == State::Active) {
+        if !is_active(context, &member.server) {
+            tokio::task::spawn_local(evict(context.clone(), member.server.clone(), limit));
+        }
     }
-    for handle in servers::holders(&context.sessions, &id) {
-        tracing::info!(session = handle.id, server = %id, "a session is cut: its server's drain is over");
-        handle.kill(Kill::Session);
+}
+
+fn is_active(context: &Context, server: &Arc<Server>) -> bool {
+    let active = |member: &Member| Arc::ptr_eq(&member.server, server) && member.state == State::Active;
+    context.cluster.load().members.iter().any(active)
+}
+
+/// At the deadline, ends the sessions that still use a server; unless it is active again by then.
+async fn evict(context: Arc<Context>, server: Arc<Server>, limit: Duration) {
+    let deadline = Instant::now() + limit;
+    let mut generation = context.generation.subscribe();
+    while !is_active(&context, &server) {
+        if timeout_at(deadline, generation.changed()).await.is_ok() {
+            continue;
+        }
+        for handle in context.sessions.all().iter().filter(|handle| handle.holds(&server)) {
+            tracing::warn!(session = handle.id, server = %server.id, "a session is cut: its server's drain is over");
+            handle.kill(Kill::Shutdown);
+        }
+        return;
     }
 }

@@ -96,6 +96,13 @@ impl Pool {
         drop(closed);
     }
 
+    /// Closes idle connections now and the others when they come back, and lets new ones be opened: the way to the server
+    /// has changed.
+    pub fn renew(&self, now: Instant) {
+        let idle = self.shelf().renew(now);
+        drop(idle);
+    }
+
     /// Closes idle connections: their server died.
     pub fn drop_idle(&self) {
         let idle = self.shelf().clear();

@@ -23,6 +23,8 @@ pub struct Shelf<C, W> {
     limit: u32,
     waiters: VecDeque<W>,
     closing: bool,
+    /// Connections opened before it are not used again.
+    renewed: Option<Instant>,
     ages: Ages,
 }
 
@@ -56,7 +58,7 @@ const LOOK_AT: usize = 16;
 
 impl<C, W> Shelf<C, W> {
     pub fn new(limit: u32, ages: Ages) -> Self {
-        Self { idle: Vec::new(), open: 0, limit, waiters: VecDeque::new(), closing: false, ages }
+        Self { idle: Vec::new(), open: 0, limit, waiters: VecDeque::new(), closing: false, renewed: None, ages }
     }
 
     pub fn idle_count(&self) -> u32 {
@@ -83,6 +85,12 @@ impl<C, W> Shelf<C, W> {
     pub fn close(&mut self) -> (Vec<C>, VecDeque<W>) {
         self.closing = true;
         (self.clear(), std::mem::take(&mut self.waiters))
+    }
+
+    /// Connections that are open now are not used again. Returns the idle ones, to be closed.
+    pub fn renew(&mut self, now: Instant) -> Vec<C> {
+        self.renewed = Some(now);
+        self.clear()
     }
 
     /// Takes out the idle connections, to be closed.
@@ -134,7 +142,9 @@ impl<C, W> Shelf<C, W> {
     /// A connection that is fit for the next user comes back. The first waiter gets it, whoever that is: it closes what it
     /// cannot use and opens its own.
     pub fn put(&mut self, connection: C, opened: Instant, now: Instant) -> Put<C, W> {
-        if self.closing || self.open > self.limit || now.saturating_duration_since(opened) >= self.ages.total {
+        let outdated =
+            self.renewed.is_some_and(|then| opened <= then) || now.saturating_duration_since(opened) >= self.ages.total;
+        if self.closing || self.open > self.limit || outdated {
             return Put::Close(connection);
         }
         match self.waiters.pop_front() {

@@ -3,13 +3,13 @@
 use std::process::ExitCode;
 
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
 };
 
-use super::{Failed, Where, bad_config, runtime};
+use super::{Failed, Where, bad_config, exit, runtime};
 use crate::{
-    app::{self, Running, StartError},
+    app::{self, Ended, Running, StartError},
     config::LogFormat,
     context::Control,
     telemetry::logging::{self, Format},
@@ -24,13 +24,18 @@ pub(super) fn run(place: &Where) -> Result<ExitCode, Failed> {
     };
     logging::init(&config.log.level, format)?;
     runtime()?.block_on(async {
+        let signals = Signals::new()?;
         let running = match app::start(config, source).await {
-            Err(error @ (StartError::Tls(_) | StartError::Config(_))) => return Err(bad_config(&error)),
+            Err(error @ (StartError::Tls(_) | StartError::Config(_) | StartError::CongestionControl { .. })) => {
+                return Err(bad_config(&error));
+            }
             other => other?,
         };
         announce(&running);
-        follow_signals(running).await?;
-        Ok(ExitCode::SUCCESS)
+        Ok(match signals.follow(running).await {
+            Ended::Orderly => ExitCode::SUCCESS,
+            Ended::Panicked => ExitCode::from(exit::FAILURE),
+        })
     })
 }
 
@@ -46,33 +51,37 @@ fn announce(running: &Running) {
     }
 }
 
-/// Returns once Weir has ended.
-pub(super) async fn follow_signals(running: Running) -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    let control = running.context.control.clone();
-    let mut asked = false;
-    let ended = running.ended();
-    tokio::pin!(ended);
-    loop {
-        tokio::select! {
-            () = &mut ended => return Ok(()),
-            _ = hangup.recv() => {
-                let (reply, _) = oneshot::channel();
+/// The signals that Weir follows. Those that come while it starts are kept until it has started.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    pub(super) fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Returns once Weir has ended.
+    pub(super) async fn follow(mut self, running: Running) -> Ended {
+        let control = running.context.control.clone();
+        let ended = running.ended();
+        tokio::pin!(ended);
+        loop {
+            let request = tokio::select! {
+                ended = &mut ended => return ended,
                 // The log says what became of it.
-                let _ = control.send(Control::Reload(reply)).await;
-            }
-            _ = async { tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} } } => {
-                if asked {
-                    tracing::warn!("a second signal: ending at once");
-                    return Ok(());
-                }
-                asked = true;
-                let (reply, _) = oneshot::channel();
-                // If nobody listens, it is on its way already.
-                let _ = control.send(Control::Shutdown(reply)).await;
-            }
+                _ = self.hangup.recv() => Control::Reload(oneshot::channel().0),
+                _ = self.terminate.recv() => Control::Shutdown(oneshot::channel().0),
+                _ = self.interrupt.recv() => Control::Shutdown(oneshot::channel().0),
+            };
+            // If nobody listens, it is on its way down already.
+            let _ = control.send(request).await;
         }
     }
 }

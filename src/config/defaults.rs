@@ -99,6 +99,7 @@ impl Default for Timeouts {
             handshake: Duration::from_secs(10),
             client_idle: None,
             transaction_idle: None,
+            client_write: Duration::from_secs(60),
             drain: Duration::from_secs(30),
             drain_delay: Duration::ZERO,
         }

@@ -265,12 +265,13 @@ fn pool(pool: &Pool) -> Settings<'_> {
 }
 
 fn timeouts(timeouts: &Timeouts) -> Settings<'_> {
-    let Timeouts { connect, handshake, client_idle, transaction_idle, drain, drain_delay } = timeouts;
+    let Timeouts { connect, handshake, client_idle, transaction_idle, client_write, drain, drain_delay } = timeouts;
     Settings::new("timeouts", Applies::Now)
         .with("connect", duration_text(*connect))
         .with("handshake", duration_text(*handshake))
         .with("client_idle", limit(*client_idle))
         .with("transaction_idle", limit(*transaction_idle))
+        .with("client_write", duration_text(*client_write))
         .with("drain", duration_text(*drain))
         .with("drain_delay", duration_text(*drain_delay))
 }

@@ -52,6 +52,14 @@ pub(super) fn boolean(value: &DeValue<'_>) -> Result<bool, InvalidValue> {
     value.as_bool().ok_or_else(|| unexpected("true or false", value))
 }
 
+/// Whether sessions share server connections. Not sharing them is for later.
+pub(super) fn multiplex(value: &DeValue<'_>) -> Result<bool, InvalidValue> {
+    match boolean(value)? {
+        true => Ok(true),
+        false => Err(InvalidValue::new("false is not supported yet: sessions share server connections")),
+    }
+}
+
 /// A whole number in a range.
 pub(super) fn whole(range: RangeInclusive<u32>) -> impl Fn(&DeValue<'_>) -> Result<u32, InvalidValue> {
     move |value| {
@@ -150,6 +158,7 @@ pub(super) fn server_address(value: &DeValue<'_>) -> Result<Address, InvalidValu
 pub(super) fn to_server_address(text: &str) -> Result<Address, InvalidValue> {
     match text.parse()? {
         Address::Tcp { port: 0, .. } => Err(InvalidValue::new("a server's port is from 1 to 65535")),
+        Address::Srv(_) => Err(InvalidValue::new("DNS SRV names are not supported yet: name the servers one by one")),
         address => Ok(address),
     }
 }

@@ -209,7 +209,7 @@ pub struct Pool {
     pub idle_timeout: Duration,
     pub max_age: Duration,
     pub acquire_timeout: Duration,
-    /// false: a session keeps its server connections until it ends.
+    /// Whether sessions share server connections. Always true for now.
     pub multiplex: bool,
 }
 
@@ -220,6 +220,8 @@ pub struct Timeouts {
     /// None: no limit.
     pub client_idle: Option<Duration>,
     pub transaction_idle: Option<Duration>,
+    /// A client that takes no byte of its reply for so long is cut.
+    pub client_write: Duration,
     pub drain: Duration,
     /// After SIGTERM: how long readiness is false before listeners close.
     pub drain_delay: Duration,

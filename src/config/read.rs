@@ -125,7 +125,7 @@ fn pool(section: &mut Section<'_, '_>) -> Pool {
         idle_timeout: section.field("idle_timeout", positive_duration).unwrap_or(default.idle_timeout),
         max_age: section.field("max_age", positive_duration).unwrap_or(default.max_age),
         acquire_timeout: section.field("acquire_timeout", positive_duration).unwrap_or(default.acquire_timeout),
-        multiplex: section.field("multiplex", boolean).unwrap_or(default.multiplex),
+        multiplex: section.field("multiplex", multiplex).unwrap_or(default.multiplex),
     }
 }
 
@@ -136,6 +136,7 @@ fn timeouts(section: &mut Section<'_, '_>) -> Timeouts {
         handshake: section.field("handshake", positive_duration).unwrap_or(default.handshake),
         client_idle: section.field("client_idle", limit).unwrap_or(default.client_idle),
         transaction_idle: section.field("transaction_idle", limit).unwrap_or(default.transaction_idle),
+        client_write: section.field("client_write", positive_duration).unwrap_or(default.client_write),
         drain: section.field("drain", duration).unwrap_or(default.drain),
         drain_delay: section.field("drain_delay", duration).unwrap_or(default.drain_delay),
     }

@@ -3,6 +3,7 @@
 
 mod control;
 mod registry;
+mod turns;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -14,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 
 pub use control::{Control, ControlError, Reply, ServerView, SessionView};
 pub use registry::{Entry, Kill, Registry, SessionHandle};
+pub use turns::Turns;
 
 use crate::{
     backend::Cluster,
@@ -41,6 +43,8 @@ pub struct Context {
     pub rsa: RsaKey,
     /// None: TLS is disabled towards clients.
     pub tls: ArcSwapOption<rustls::ServerConfig>,
+    /// The limits of the rules.
+    pub turns: ArcSwap<Turns>,
     /// What was committed through this Weir, for `consistency = "global"`.
     committed: Mutex<Option<Position>>,
     /// When some session last wrote without being told a position.
@@ -58,6 +62,7 @@ impl Context {
         rsa: RsaKey,
     ) -> Self {
         Self {
+            turns: ArcSwap::from_pointee(Turns::new(&config, &Turns::default())),
             config: ArcSwap::new(config),
             generation: watch::Sender::new(cluster.generation),
             cluster: ArcSwap::from_pointee(cluster),

@@ -18,7 +18,7 @@ use atomic_waker::AtomicWaker;
 
 use super::SessionView;
 use crate::{
-    config::ServerId,
+    backend::Server,
     telemetry::{Pin, Reason},
 };
 
@@ -47,7 +47,7 @@ struct Live {
     schema: Option<String>,
     phase: &'static str,
     since: Instant,
-    server: Option<ServerId>,
+    server: Option<Arc<Server>>,
     pin: Option<Pin>,
     reason: Option<Reason>,
     statements: u64,
@@ -62,6 +62,8 @@ pub enum Kill {
     Session,
     /// Itself once it holds no transaction: Weir is shutting down.
     Drain,
+    /// Itself, because Weir or the server whose connection it holds goes away.
+    Shutdown,
 }
 
 impl Registry {
@@ -141,16 +143,17 @@ impl SessionHandle {
         live.since = now;
     }
 
-    pub fn statement_begins(&self, reason: Reason, now: Instant) {
+    pub fn statement_begins(&self, reason: Reason, server: &Arc<Server>, now: Instant) {
         let mut live = self.live();
         live.phase = "running";
         live.since = now;
+        live.server = Some(server.clone());
         live.reason = Some(reason);
         live.statements += 1;
     }
 
     /// The statement is over; `held` is what the session keeps.
-    pub fn statement_ends(&self, schema: Option<&[u8]>, held: Option<(&ServerId, Pin)>, now: Instant) {
+    pub fn statement_ends(&self, schema: Option<&[u8]>, held: Option<(&Arc<Server>, Pin)>, now: Instant) {
         let mut live = self.live();
         live.phase = "idle";
         live.since = now;
@@ -174,7 +177,7 @@ impl SessionHandle {
             schema: live.schema,
             phase: live.phase,
             since: now.saturating_duration_since(live.since),
-            server: live.server.map(|id| id.to_string()),
+            server: live.server.map(|server| server.id.to_string()),
             pin: live.pin.map(Pin::label),
             decision: live.reason.map_or_else(String::new, |reason| reason.label().to_owned()),
             statements: live.statements,
@@ -187,6 +190,7 @@ impl SessionHandle {
             Kill::Query => 1,
             Kill::Drain => 2,
             Kill::Session => 3,
+            Kill::Shutdown => 4,
         };
         self.kill.fetch_max(code, Relaxed);
         self.wake();
@@ -202,7 +206,8 @@ impl SessionHandle {
                 Some(Kill::Query)
             }
             2 => Some(Kill::Drain),
-            _ => Some(Kill::Session),
+            3 => Some(Kill::Session),
+            _ => Some(Kill::Shutdown),
         }
     }
 
@@ -212,9 +217,21 @@ impl SessionHandle {
         self.waker.wake();
     }
 
-    /// The server whose connection it holds.
-    pub fn holds(&self) -> Option<ServerId> {
-        self.live().server.clone()
+    /// Whether it runs a statement on a server, or holds one of its connections.
+    pub fn holds(&self, server: &Arc<Server>) -> bool {
+        self.live().server.as_ref().is_some_and(|held| Arc::ptr_eq(held, server))
+    }
+
+    /// Waits until a statement that has not reached a server is to be given up: everything but a drain, which lets it run.
+    /// Cancel-safe, as [`Self::called`].
+    pub async fn stopped(&self) -> Kill {
+        loop {
+            self.called().await;
+            match self.asked() {
+                Some(Kill::Drain) | None => {}
+                Some(what) => return what,
+            }
+        }
     }
 
     /// Waits until the session was called. Cancel-safe: a call that comes while nobody waits is kept. Only the session

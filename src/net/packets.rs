@@ -7,9 +7,13 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    time::timeout,
+};
 
 use super::{Socket, Stream};
 use crate::protocol::{HEADER, Header, MAX_PAYLOAD, put_packets};
@@ -30,6 +34,9 @@ impl Scratch {
         self.0.borrow_mut()
     }
 }
+
+/// How long a peer whose words are refused may go on with them.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// Why no payload could be read.
 #[derive(Debug, thiserror::Error)]
@@ -56,11 +63,13 @@ pub struct PacketStream {
     pub sequence: u8,
     /// Bytes the peer was sent, ever.
     pub written: u64,
+    /// The peer said something that was not read to its end.
+    refused: bool,
 }
 
 impl PacketStream {
     pub fn new(stream: Stream) -> Self {
-        Self { stream, inbox: Vec::new(), sequence: 0, written: 0 }
+        Self { stream, inbox: Vec::new(), sequence: 0, written: 0, refused: false }
     }
 
     pub fn stream(&self) -> &Stream {
@@ -175,13 +184,17 @@ impl PacketStream {
                 Some(current) => current,
                 None => {
                     let Some(header) = bytes.get(at..).and_then(Header::parse) else { return Ok((at, false)) };
-                    if header.sequence != self.sequence {
+                    let expected = self.sequence;
+                    // An answer, of whatever kind, follows what the peer counts.
+                    self.sequence = header.sequence.wrapping_add(1);
+                    if header.sequence != expected {
+                        self.refused = true;
                         return Err(ReadError::OutOfOrder);
                     }
                     if payload.len() + header.length > limit {
+                        self.refused = true;
                         return Err(ReadError::TooLarge(limit));
                     }
-                    self.sequence = self.sequence.wrapping_add(1);
                     at += HEADER;
                     left.insert(Left { bytes: header.length, last: header.length < MAX_PAYLOAD })
                 }
@@ -224,6 +237,16 @@ impl PacketStream {
     pub async fn shutdown(&mut self) {
         // The peer may be gone already, which is what a shutdown is for.
         let _ = self.stream.shutdown().await;
+        if self.refused {
+            // A socket that is closed with unread bytes is reset, and the peer would lose the last words said to it.
+            let _ = timeout(LINGER, self.discard()).await;
+        }
+    }
+
+    /// Reads until the peer closes.
+    async fn discard(&mut self) {
+        let mut bytes = [0; 4096];
+        while self.stream.read(&mut bytes).await.is_ok_and(|count| count > 0) {}
     }
 
     /// Reads raw bytes into `buffer`, for the relay. Bytes that were read ahead come first.

@@ -44,7 +44,7 @@ pub fn for_clients(tls: &ClientTls) -> Result<Arc<ServerConfig>, TlsError> {
     let builder = match &tls.ca {
         Some(ca) => {
             let verifier = WebPkiClientVerifier::builder_with_provider(roots(ca)?, provider());
-            builder.with_client_cert_verifier(verifier.allow_unauthenticated().build()?)
+            builder.with_client_cert_verifier(verifier.build()?)
         }
         None => builder.with_no_client_auth(),
     };

@@ -286,6 +286,13 @@ impl ServerError {
         Self::new(3164, b"HY000", format!("The statement was rejected by the rule '{rule}'"))
     }
 
+    /// As many statements of a rule of Weir's config ran as it allows, for too long.
+    pub fn no_turn(rule: &str, limit: u32) -> Self {
+        let text =
+            format!("The statement was not executed: the rule '{rule}' lets {limit} run at once, and none ended");
+        Self::new(3164, b"HY000", text)
+    }
+
     /// The client has as many prepared statements as allowed.
     pub fn too_many_statements(limit: u64) -> Self {
         let text = format!("Can't create more than max_prepared_stmt_count statements (current value: {limit})");

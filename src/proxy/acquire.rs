@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::session::{End, Held, OWN_COMMAND, Session};
 use crate::{
-    backend::{Cluster, ConnectError, Lease, LeaseError, PreparedText, Server, Wish},
+    backend::{Cluster, ConnectError, Identity, Lease, LeaseError, PreparedText, Server, Wish},
     config::{Config, Consistency, ServerId},
     context::Context,
     protocol::{ServerError, auth::LoginError, code, gtid::Position},
@@ -124,6 +124,7 @@ impl Session {
                         let held = Held { lease, server };
                         return Ok(Acquired { held, reason: choice.reason, wait: choice.wait });
                     }
+                    Err(error) if self.follow_password(&config, &error) => continue,
                     Err(error) => self.after_lease_error(&server, error, search)?,
                 }
                 search.exclude(&server.id);
@@ -150,6 +151,19 @@ impl Session {
         };
         let waits = &self.worker.shard().lease_waits;
         server.pool.lease(wish, &cluster.links, &self.worker.scratch, deadline, waits).await
+    }
+
+    /// A server refused the password that the session was opened with. Whether the config has another one by now.
+    fn follow_password(&mut self, config: &Config, error: &LeaseError) -> bool {
+        let LeaseError::Connect(ConnectError::Login(LoginError::Refused(ServerError { code: 1045, .. }))) = error
+        else {
+            return false;
+        };
+        let user = config.users.iter().find(|user| *user.name == *self.identity.user);
+        let Some(user) = user.filter(|user| user.password != self.identity.password) else { return false };
+        let password = user.password.clone();
+        self.identity = Arc::new(Identity { password, ..Identity::clone(&self.identity) });
+        true
     }
 
     /// The writer's refusal is the client's to hear; anything else is a reason to try another server.

@@ -1,6 +1,8 @@
 //! One command and its reply over one server connection: alignment, a wait for freshness, the command, the relay.
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::Cell, future::pending, sync::Arc, time::Duration};
+
+use tokio::time::sleep;
 
 use super::{
     observe::ReplyObserver,
@@ -37,8 +39,8 @@ pub struct Exchanged {
 #[derive(Debug)]
 pub enum Failure {
     Client,
-    /// The session was killed. Nothing reached the client.
-    Killed,
+    /// The session was killed, of which this error tells. Nothing reached the client.
+    Killed(ServerError),
     /// The server was found dead before anything was sent to it.
     Unsent,
     /// The server did not run the statement; another one may. Nothing reached the client.
@@ -70,12 +72,13 @@ impl From<ConnectError> for Failure {
 }
 
 impl Session {
-    /// Sends a request and relays its reply.
+    /// Sends a request and relays its reply. Past the limit the server is asked to stop.
     pub async fn exchange(
         &mut self,
         held: &mut Held,
         request: &Request<'_>,
         wait: Option<&Position>,
+        limit: Option<Duration>,
     ) -> Result<Exchanged, Failure> {
         let handle = self.entry.handle.clone();
         let server = held.server.clone();
@@ -87,29 +90,44 @@ impl Session {
         let thread = held.lease.connection().thread;
         let killer = self.killer(&server, thread);
         let connection = held.lease.connection_mut();
+        let overdue = Cell::new(false);
         let mut killing = None;
         let result = {
-            let conversation = self.converse(connection, request, wait);
-            tokio::pin!(conversation);
+            let conversation = self.converse(connection, request, wait, &overdue);
+            let late = async {
+                match limit {
+                    Some(limit) => sleep(limit).await,
+                    None => pending().await,
+                }
+            };
+            tokio::pin!(conversation, late);
             loop {
                 tokio::select! {
                     biased;
                     result = &mut conversation => break result,
                     () = handle.called() => match handle.asked() {
                         Some(Kill::Query) => killing = Some(killer.kill()),
-                        Some(Kill::Session) => break Err(Failure::Killed),
+                        Some(Kill::Session) => break Err(Failure::Killed(ServerError::interrupted())),
+                        Some(Kill::Shutdown) => break Err(Failure::Killed(ServerError::shutdown())),
                         // Woken to look: the monitor found the server dead.
                         _ if server.is_down() => {
                             let cause = "the server stopped answering".to_owned();
                             break Err(Failure::Server { cause, sent: 0, boundary: None });
                         }
                         _ => {}
+                    },
+                    () = &mut late, if !overdue.get() => {
+                        overdue.set(true);
+                        killing = Some(killer.kill());
                     }
                 }
             }
         };
-        if matches!(result, Err(Failure::Client | Failure::Killed)) {
-            killer.kill();
+        match result {
+            Err(Failure::Client) => drop(killer.kill()),
+            // Weir may end with its last session, and this must be sent before. A panic was reported.
+            Err(Failure::Killed(_)) => drop(killer.kill().await),
+            _ => {}
         }
         if result.is_ok()
             && let Some(killing) = killing
@@ -121,7 +139,7 @@ impl Session {
         let sent = self.client.written - written;
         match result {
             // An error packet cannot stand in the middle of a reply.
-            Err(Failure::Killed) if sent > 0 => Err(Failure::Client),
+            Err(Failure::Killed(_)) if sent > 0 => Err(Failure::Client),
             Err(Failure::Server { cause, boundary, .. }) => Err(Failure::Server { cause, sent, boundary }),
             Err(failure) => Err(failure),
             Ok(exchanged) => {
@@ -141,6 +159,7 @@ impl Session {
         connection: &mut ServerConnection,
         request: &Request<'_>,
         wait: Option<&Position>,
+        overdue: &Cell<bool>,
     ) -> Result<Exchanged, Failure> {
         connection.mark_dirty();
         let scratch = self.worker.scratch.clone();
@@ -171,7 +190,7 @@ impl Session {
         if wait.is_some() && !waited(connection, &scratch).await? {
             return Err(Failure::Stale);
         }
-        self.relay(connection, request, sequence).await
+        self.relay(connection, request, sequence, overdue).await
     }
 
     /// Returns the sequence number that the reply begins with.
@@ -204,6 +223,7 @@ impl Session {
         connection: &mut ServerConnection,
         request: &Request<'_>,
         sequence: u8,
+        overdue: &Cell<bool>,
     ) -> Result<Exchanged, Failure> {
         let scratch = self.worker.scratch.clone();
         let deprecate_eof = connection.capabilities.has(Capabilities::DEPRECATE_EOF);
@@ -217,6 +237,7 @@ impl Session {
         let mut observer = ReplyObserver {
             state: &mut self.state,
             statement: &request.statement,
+            overdue,
             capabilities: self.capabilities,
             unfiltered,
             withhold: request.withhold,
@@ -228,7 +249,7 @@ impl Session {
             status: Status::default(),
         };
         let (client, server) = (&mut self.client, &mut connection.packets);
-        let mut relay = Relay::new(client, server, &mut tracker, &mut observer, &scratch);
+        let mut relay = Relay::new(client, server, &mut tracker, &mut observer, &scratch, config.timeouts.client_write);
         let (error, boundary) = match relay.run().await {
             Ok(()) => {
                 let ReplyObserver { error, status, withheld, prepared, .. } = observer;

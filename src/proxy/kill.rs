@@ -40,7 +40,7 @@ impl Session {
             // Whoever kills himself is interrupted in it.
             Some(handle) if handle.id == self.entry.handle.id => match what {
                 Kill::Query => self.send_error(&ServerError::interrupted()).await,
-                Kill::Session | Kill::Drain => Err(End::Error(ServerError::interrupted())),
+                Kill::Session | Kill::Drain | Kill::Shutdown => Err(End::Error(ServerError::interrupted())),
             },
             Some(handle) => {
                 handle.kill(what);

@@ -10,6 +10,8 @@ mod prepared;
 mod relay;
 mod run;
 mod session;
+mod slow;
+mod turn;
 mod worker;
 
 pub use login::{Admitted, Door, Policy};

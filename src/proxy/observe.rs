@@ -1,6 +1,8 @@
 //! Looks into the packets that end a result: tells the session what happened, and takes out what the client did not ask
 //! to be told.
 
+use std::cell::Cell;
+
 use super::relay::{Observer, replace_payload};
 use crate::{
     context::Context,
@@ -45,6 +47,8 @@ impl Withhold {
 pub struct ReplyObserver<'a> {
     pub state: &'a mut SessionState,
     pub statement: &'a Statement<'a>,
+    /// The statement ran longer than its rule allows, and the server was asked to stop it.
+    pub overdue: &'a Cell<bool>,
     /// The client's.
     pub capabilities: Capabilities,
     /// The session's connection reports what the client chose itself; it is told all.
@@ -98,6 +102,11 @@ impl Observer for ReplyObserver<'_> {
                 if first && self.withhold.covers(&error) {
                     self.withheld = Some(error);
                     return Ok(0);
+                }
+                if self.overdue.get() && error.code == ServerError::interrupted().code {
+                    // The number and the SQLSTATE of a time limit; the text says that it was interrupted.
+                    let told = ServerError { message: error.message, ..ServerError::statement_timeout() };
+                    return replace_payload(packet, &told.payload(Capabilities::PROTOCOL_41));
                 }
             }
             ControlKind::Prepared => {
@@ -169,6 +178,7 @@ mod tests {
         let mut observer = ReplyObserver {
             state: &mut state,
             statement: &statement,
+            overdue: &Cell::new(false),
             capabilities,
             unfiltered: false,
             withhold: Withhold::Nothing,

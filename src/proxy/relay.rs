@@ -4,10 +4,14 @@
 //! which is the back-pressure: nothing more is read until it is gone.
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
     io,
+    pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
+
+use tokio::time::{Sleep, sleep};
 
 use crate::{
     net::{PacketStream, Scratch},
@@ -26,7 +30,7 @@ pub trait Observer {
 /// How a relay failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RelayError {
-    /// The client went away or broke.
+    /// The client went away, broke, or took no byte for too long.
     #[error("the client is gone")]
     Client,
     #[error("the server's connection broke: {0}")]
@@ -48,6 +52,10 @@ pub struct Relay<'a, O> {
     written: usize,
     /// The beginning of a packet that is not whole.
     carry: Vec<u8>,
+    /// How long the client may take no byte.
+    patience: Duration,
+    /// Runs while it takes none.
+    stall: Option<Pin<Box<Sleep>>>,
 }
 
 impl<'a, O: Observer> Relay<'a, O> {
@@ -57,9 +65,10 @@ impl<'a, O: Observer> Relay<'a, O> {
         tracker: &'a mut ResponseTracker,
         observer: &'a mut O,
         scratch: &'a Scratch,
+        patience: Duration,
     ) -> Self {
         let (pending, carry) = (Vec::new(), Vec::new());
-        Self { client, server, tracker, observer, scratch, pending, written: 0, carry }
+        Self { client, server, tracker, observer, scratch, pending, written: 0, carry, patience, stall: None }
     }
 
     /// Runs until the reply is complete and written. Cancel-safe: what was read and not written is kept in `self`.
@@ -70,9 +79,16 @@ impl<'a, O: Observer> Relay<'a, O> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), RelayError>> {
         loop {
             while self.written < self.pending.len() {
-                match ready!(self.client.poll_write_raw(cx, &self.pending[self.written..])) {
-                    Ok(count) if count > 0 => self.written += count,
-                    _ => return Poll::Ready(Err(RelayError::Client)),
+                match self.client.poll_write_raw(cx, &self.pending[self.written..]) {
+                    Poll::Ready(Ok(count)) if count > 0 => {
+                        self.written += count;
+                        self.stall = None;
+                    }
+                    Poll::Ready(_) => return Poll::Ready(Err(RelayError::Client)),
+                    Poll::Pending => {
+                        let stall = self.stall.get_or_insert_with(|| Box::pin(sleep(self.patience)));
+                        return stall.as_mut().poll(cx).map(|()| Err(RelayError::Client));
+                    }
                 }
             }
             self.pending.clear();

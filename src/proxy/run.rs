@@ -9,6 +9,7 @@ use super::{
     exchange::{Exchanged, Failure},
     observe::Withhold,
     session::{End, Held, OWN_COMMAND, Session},
+    turn::Turn,
 };
 use crate::{
     backend::{ConnectError, PreparedText},
@@ -114,6 +115,13 @@ impl Session {
             let name = rule.map_or("", |rule| &rule.name);
             return self.send_error(&ServerError::rejected(name)).await;
         }
+        let arrived = Instant::now();
+        let turn = match self.take_turn(&config, rule).await? {
+            Turn::Free => None,
+            Turn::Taken(permit) => Some(permit),
+            Turn::Refused => return Ok(()),
+        };
+        let limit = rule.and_then(|rule| rule.timeout);
         let mut search = Search::default();
         let before = self.state.pins();
         loop {
@@ -127,10 +135,15 @@ impl Session {
             let Acquired { mut held, reason, wait } = acquired;
             let pinned = decision.target == Target::Held;
             request.withhold = request.withhold(decision.target);
-            self.entry.handle.statement_begins(reason, Instant::now());
-            let failure = match self.exchange(&mut held, &request, wait.as_ref()).await {
+            let begun = Instant::now();
+            self.entry.handle.statement_begins(reason, &held.server, begun);
+            let failure = match self.exchange(&mut held, &request, wait.as_ref(), limit).await {
                 Ok(exchanged) => {
+                    drop(turn);
                     self.count(reason);
+                    let ended = Instant::now();
+                    held.server.metrics.shard(self.worker.index).latency.observe(ended - begun);
+                    self.note_if_slow(&config, &request, &held.server.id, reason, ended - arrived);
                     let finished = self.finish(held, &request, exchanged, reason).await;
                     self.count_pins(before);
                     return finished;
@@ -174,6 +187,7 @@ impl Session {
                 acquired = &mut acquire => return Ok(acquired),
                 () = handle.called() => match handle.asked() {
                     Some(Kill::Session) => return Err(End::Error(ServerError::interrupted())),
+                    Some(Kill::Shutdown) => return Err(End::Error(ServerError::shutdown())),
                     Some(Kill::Query) => return Ok(Err(ServerError::interrupted())),
                     Some(Kill::Drain) | None => {}
                 }
@@ -205,8 +219,8 @@ impl Session {
         self.statements.lose_cursors();
         match failure {
             Failure::Client => Err(End::Client),
-            Failure::Killed => Err(End::Error(ServerError::interrupted())),
-            Failure::Refused(error)
+            Failure::Killed(error)
+            | Failure::Refused(error)
             | Failure::Unprepared(error)
             | Failure::Request(error)
             | Failure::Withheld(error) => Err(End::Error(error.clone())),
@@ -225,7 +239,7 @@ impl Session {
     ) -> Result<Next, End> {
         match failure {
             Failure::Client => Err(End::Client),
-            Failure::Killed => Err(End::Error(ServerError::interrupted())),
+            Failure::Killed(error) => Err(End::Error(error)),
             Failure::Unsent => Ok(Next::Elsewhere),
             Failure::Stale => {
                 self.worker.shard().freshness_timeouts.inc();

@@ -59,13 +59,26 @@ pub enum End {
 
 /// Serves one client from its first byte to its last.
 pub async fn serve(worker: Worker, stream: Stream, entry: Entry, host: String, route: Route) {
-    let shard = worker.context.metrics.clone();
-    let index = worker.index;
-    shard.shard(index).clients_accepted.inc();
+    let _counted = Counted::new(worker.clone());
     if let Some(session) = Session::open(worker, stream, entry, host, route).await {
         session.live().await;
     }
-    shard.shard(index).clients_ended.inc();
+}
+
+/// A client in the counters, which it leaves in whatever way it ends.
+struct Counted(Worker);
+
+impl Counted {
+    fn new(worker: Worker) -> Self {
+        worker.shard().clients_accepted.inc();
+        Self(worker)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.shard().clients_ended.inc();
+    }
 }
 
 /// What Weir offers to clients, over MySQL and MariaDB alike.
@@ -179,6 +192,8 @@ impl Session {
     /// Says the last word, if there is one, and closes.
     pub async fn end(mut self, end: End) {
         if let End::Error(error) = end {
+            // Said to a client that asked nothing, it is read as the answer to what it asks next, which is number 1.
+            self.client.sequence = self.client.sequence.max(1);
             // The client may be gone, in which case nobody needs the error.
             let _ = timeout(OWN_COMMAND, self.send_error(&error)).await;
         }
@@ -216,6 +231,7 @@ impl Session {
         loop {
             match handle.asked() {
                 Some(Kill::Session) => return Err(End::Error(ServerError::interrupted())),
+                Some(Kill::Shutdown) => return Err(End::Error(ServerError::shutdown())),
                 Some(Kill::Drain) if free => return Err(End::Error(ServerError::shutdown())),
                 // There is no statement to kill; a drain waits for the transaction.
                 Some(Kill::Query | Kill::Drain) | None => {}
@@ -258,7 +274,7 @@ impl Session {
         {
             held.lease.connection_mut().prove_clean();
         }
-        let held = self.held.as_ref().zip(self.pin()).map(|(held, pin)| (&held.server.id, pin));
+        let held = self.held.as_ref().zip(self.pin()).map(|(held, pin)| (&held.server, pin));
         let schema = self.state.settings().schema();
         self.entry.handle.statement_ends(schema, held, std::time::Instant::now());
     }

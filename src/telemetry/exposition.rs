@@ -103,7 +103,7 @@ impl Metrics {
             let family = text.family(name, Type::Counter, help);
             each(family, "server", servers.iter().map(|(server, metrics)| (server.as_str(), counter(metrics).value())));
         }
-        let help = "From a statement's last byte out to its reply's first byte in.";
+        let help = "From a statement's first byte out to its reply's last byte to the client.";
         let mut family = text.family("server_latency_seconds", Type::Histogram, help);
         for (server, metrics) in &servers {
             let latency = metrics.latency();

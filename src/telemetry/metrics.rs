@@ -222,7 +222,7 @@ pub struct ServerShard {
     pub transactions: Counter,
     /// Statements answered with an error, and connections lost.
     pub errors: Counter,
-    /// From the last byte of the statement out to the first byte of its reply in.
+    /// From the first byte of the statement out to the last byte of its reply to the client.
     pub latency: Histogram,
 }
 

@@ -1,0 +1,53 @@
+//! What a rule says of time and number: a statement's turn under `max_concurrency`, and the way out of a wait.
+
+use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+
+use super::session::{End, Session};
+use crate::{
+    config::{Config, Rule},
+    context::Kill,
+    protocol::ServerError,
+    telemetry::Reason,
+};
+
+/// What became of the wait for a turn.
+pub enum Turn {
+    /// Nothing limits the statement.
+    Free,
+    /// To be kept as long as the statement runs.
+    Taken(OwnedSemaphorePermit),
+    /// There was none in time, and the client has been told.
+    Refused,
+}
+
+impl Session {
+    /// Waits until fewer statements of a rule run than it allows, at most for `pool.acquire_timeout`.
+    pub async fn take_turn(&mut self, config: &Config, rule: Option<&Rule>) -> Result<Turn, End> {
+        let limited = rule.and_then(|rule| Some((rule, rule.max_concurrency?)));
+        let Some((rule, limit)) = limited else { return Ok(Turn::Free) };
+        let Some(places) = self.worker.context.turns.load().of(&rule.name) else { return Ok(Turn::Free) };
+        let handle = self.entry.handle.clone();
+        let place = tokio::select! {
+            place = timeout(config.pool.acquire_timeout, places.acquire_owned()) => place,
+            what = handle.stopped() => return self.stop_waiting(what).await.map(|()| Turn::Refused),
+        };
+        match place {
+            Ok(Ok(permit)) => Ok(Turn::Taken(permit)),
+            // The other error is that of a closed semaphore, which these are never.
+            Ok(Err(_)) | Err(_) => {
+                self.worker.shard().reason(Reason::Rejected).inc();
+                self.send_error(&ServerError::no_turn(&rule.name, limit)).await?;
+                Ok(Turn::Refused)
+            }
+        }
+    }
+
+    /// Answers a statement that was stopped before it reached a server.
+    pub async fn stop_waiting(&mut self, what: Kill) -> Result<(), End> {
+        match what {
+            Kill::Query => self.send_error(&ServerError::interrupted()).await,
+            Kill::Shutdown => Err(End::Error(ServerError::shutdown())),
+            Kill::Session | Kill::Drain => Err(End::Error(ServerError::interrupted())),
+        }
+    }
+}
