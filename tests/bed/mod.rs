@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test bed that cannot be set up fails the test")]
 
 pub mod fake;
+pub mod http;
+pub mod load;
+pub mod process;
 pub mod raw;
 pub mod relay;
 
