@@ -274,10 +274,8 @@ async fn a_drained_server_lets_go_in_time() {
     reload(&bed).await.unwrap();
     assert_eq!(view(&bed, "db1").await.unwrap().state, State::Drain);
     console.query_drop("ENABLE SERVER db1").await.unwrap();
-    until("db1 serves reads again", async || {
-        bed::answering_port(&mut short, "/* weir:reader */").await == replica
-    })
-    .await;
+    until("db1 serves reads again", async || bed::answering_port(&mut short, "/* weir:reader */").await == replica)
+        .await;
     drop((short, long, console));
     bed.stop().await;
 }

@@ -204,7 +204,7 @@ mod tests {
         let mut tracker = ResponseTracker::new(Shape::Results, true);
         let scratch = Scratch::new(1024);
         let mut nobody = Nobody;
-        let relay = Relay::new(&mut to_client, &mut to_server, &mut tracker, &mut nobody, &scratch);
+        let relay = Relay::new(&mut to_client, &mut to_server, &mut tracker, &mut nobody, &scratch, Duration::MAX);
         let result = { relay }.run().await;
         let sent = to_client.written;
         drop(to_client);
