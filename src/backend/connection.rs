@@ -207,13 +207,25 @@ impl ServerConnection {
         self.read_reply(scratch).await
     }
 
-    /// Pings, and returns the OK packet's payload, which tells the session's state.
-    pub async fn ping(&mut self, payload: &[u8], scratch: &Scratch) -> Result<Vec<u8>, ConnectError> {
-        self.send(&[payload]).await?;
-        self.packets.sequence = 1;
-        let mut ok = Vec::new();
-        self.packets.read_payload(scratch, &mut ok, OWN_REPLY).await?;
-        if ok.first() == Some(&0xFF) { Err(refused(&ok)) } else { Ok(ok) }
+    /// Runs commands that are answered by an OK packet each, in one write. Returns the payloads, which tell the session's
+    /// state.
+    pub async fn told(&mut self, commands: &[&[u8]], scratch: &Scratch) -> Result<Vec<Vec<u8>>, ConnectError> {
+        self.send(commands).await?;
+        let mut told = Vec::with_capacity(commands.len());
+        for _ in commands {
+            self.packets.sequence = 1;
+            let mut ok = Vec::new();
+            self.packets.read_payload(scratch, &mut ok, OWN_REPLY).await?;
+            if ok.first() == Some(&0xFF) {
+                return Err(refused(&ok));
+            }
+            told.push(ok);
+        }
+        Ok(told)
+    }
+
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     /// Takes it over to the worker that calls this.

@@ -54,7 +54,9 @@ impl Session {
             Command::SetOption(option) => self.set_option(option, payload).await,
             Command::Ping => self.local_ok().await,
             Command::ResetConnection => {
-                self.reset();
+                self.let_go().await;
+                self.state.reset();
+                self.statements.clear();
                 self.local_ok().await
             }
             Command::ChangeUser(body) => self.change_user(body).await,
@@ -211,18 +213,11 @@ impl Session {
         self.client.write_payload(eof).await.map_err(|_| End::Client)
     }
 
-    /// Forgets the session's state, as `COM_RESET_CONNECTION` does.
-    fn reset(&mut self) {
-        self.leave();
-        self.state.reset();
-        self.statements.clear();
-    }
-
     async fn change_user(&mut self, body: &[u8]) -> Result<(), End> {
         let Ok(change) = ChangeUser::parse(body, self.capabilities) else {
             return Err(End::Error(ServerError::malformed_packet()));
         };
-        self.leave();
+        self.let_go().await;
         let password = self.authenticate(&change).await?;
         let user = String::from_utf8_lossy(&change.user).into_owned();
         let collation = change.collation.map_or(self.identity.collation, |collation| collation as u8);

@@ -27,6 +27,8 @@ pub struct Exchanged {
     /// The error that ended it.
     pub error: Option<u16>,
     pub status: Status,
+    /// Its last packet was an EOF, which has no room for changes.
+    pub ended_by_eof: bool,
     /// The client's id and the server's answer to `COM_STMT_PREPARE`.
     pub prepared: Option<(u32, Prepared)>,
     /// Bytes that the client was sent.
@@ -247,14 +249,15 @@ impl Session {
             prepared: None,
             error: None,
             status: Status::default(),
+            ended_by_eof: false,
         };
         let (client, server) = (&mut self.client, &mut connection.packets);
         let mut relay = Relay::new(client, server, &mut tracker, &mut observer, &scratch, config.timeouts.client_write);
         let (error, boundary) = match relay.run().await {
             Ok(()) => {
-                let ReplyObserver { error, status, withheld, prepared, .. } = observer;
+                let ReplyObserver { error, status, withheld, prepared, ended_by_eof, .. } = observer;
                 let prepared = prepared.map(|prepared| (statement_id, prepared));
-                return Ok(Exchanged { error, status, prepared, sent: 0, withheld });
+                return Ok(Exchanged { error, status, ended_by_eof, prepared, sent: 0, withheld });
             }
             Err(RelayError::Client) => return Err(Failure::Client),
             // The packets in front of the malformed one were counted, and may not have been passed on.

@@ -3,6 +3,7 @@
 mod acquire;
 mod dispatch;
 mod exchange;
+mod inquire;
 mod kill;
 mod login;
 mod observe;

@@ -66,6 +66,8 @@ pub struct ReplyObserver<'a> {
     pub error: Option<u16>,
     /// The status flags of the last packet that had some.
     pub status: Status,
+    /// The last packet was an EOF.
+    pub ended_by_eof: bool,
 }
 
 impl Observer for ReplyObserver<'_> {
@@ -88,7 +90,8 @@ impl Observer for ReplyObserver<'_> {
             ControlKind::Eof => {
                 let eof = OkPacket::parse_eof(payload)?;
                 self.status = eof.status;
-                self.state.observe(&eof, self.statement.kind, self.statement.effects);
+                self.ended_by_eof = control.last;
+                self.state.observe_eof(&eof, self.statement.kind, self.statement.effects);
                 if eof.status.has(Status::SESSION_STATE_CHANGED) && !self.unfiltered {
                     let status = eof.status.without(Status::SESSION_STATE_CHANGED).0.to_le_bytes();
                     packet.get_mut(HEADER + 3..HEADER + 5).ok_or(Malformed("status"))?.copy_from_slice(&status);
@@ -188,6 +191,7 @@ mod tests {
             prepared: None,
             error: None,
             status: Status::default(),
+            ended_by_eof: false,
         };
         let control = Control { kind: ControlKind::Ok, length: packet.len(), last: true };
         let length = observer.control(control, &mut packet).unwrap();

@@ -2,22 +2,20 @@
 
 use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Instant};
 
-use tokio::time::timeout;
-
 use super::{
     acquire::{Acquired, Search},
     exchange::{Exchanged, Failure},
     observe::Withhold,
-    session::{End, Held, OWN_COMMAND, Session},
+    session::{End, Held, Session},
     turn::Turn,
 };
 use crate::{
-    backend::{ConnectError, PreparedText},
+    backend::PreparedText,
     config::{Config, Consistency, Rule},
     context::Kill,
-    protocol::{Capabilities, Execute, ServerError, Shape, Status, code},
+    protocol::{Capabilities, Execute, ServerError, Shape, Status},
     routing::{self, Asked, Decision, Situation, Target},
-    session::{Fate, Pins},
+    session::Pins,
     sql::{Access, Effects, Kind, Statement},
     telemetry::{Pin, Reason},
 };
@@ -59,9 +57,12 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Whether it changes nothing of the session, even if it fails half-way.
-    fn leaves_no_trace(&self) -> bool {
-        self.statement.kind == Kind::Read && self.statement.effects == Effects::NONE
+    /// What the server did: preparing does nothing of what the text says.
+    fn ran(&self) -> Statement<'a> {
+        match self.body {
+            Body::Prepare { .. } => Statement { kind: Kind::Read, effects: Effects::NONE, hint: None },
+            _ => self.statement,
+        }
     }
 
     /// Whether it may run again on another connection: nothing of it stays behind on a server.
@@ -304,22 +305,17 @@ impl Session {
         reason: Reason,
     ) -> Result<(), End> {
         self.count_on_server(&held, request, &exchanged);
-        let pinned = !self.state.pins().is_empty();
+        let pins = self.state.pins();
         if let Body::Execute { execute, .. } = &request.body {
             self.was_executed(execute, &exchanged);
         }
         self.learn_of_writes(&held, request, &exchanged, reason);
         if exchanged.error.is_none() {
-            self.state.observe_text(request.statement.effects);
+            self.state.observe_text(request.ran().effects);
             self.remember_statement(&mut held, request, &exchanged);
-        } else if !request.leaves_no_trace() || !self.state.autocommit() || pinned {
-            // An error says nothing of the session's state; an OK that follows it does.
-            held.lease.connection_mut().mark_dirty();
-            self.held = Some(held);
-            return self.prove(request).await;
         }
-        let connection = held.lease.connection_mut();
-        connection.settings = self.state.settings().clone();
+        let Some(mut held) = self.inquire(held, &request.ran(), &exchanged, pins).await? else { return Ok(()) };
+        held.lease.connection_mut().settings = self.state.settings().clone();
         self.held = Some(held);
         Ok(())
     }
@@ -392,35 +388,6 @@ impl Session {
         } else {
             self.state.remove_pin(Pin::Cursor);
         }
-    }
-
-    /// Asks the held connection for its state with a ping, whose OK carries it.
-    async fn prove(&mut self, request: &Request<'_>) -> Result<(), End> {
-        let Some(mut held) = self.held.take() else { return Ok(()) };
-        match self.ping(&mut held, request).await {
-            Ok(()) => {
-                held.lease.connection_mut().settings = self.state.settings().clone();
-                self.held = Some(held);
-                Ok(())
-            }
-            Err(cause) => {
-                tracing::info!(server = %held.server.id, %cause, "a server connection broke after an error");
-                let pinned = self.state.fate() != Fate::Return;
-                held.lease.discard();
-                self.state.lose_connection();
-                self.statements.lose_cursors();
-                if pinned { Err(End::Client) } else { Ok(()) }
-            }
-        }
-    }
-
-    async fn ping(&mut self, held: &mut Held, request: &Request<'_>) -> Result<(), ConnectError> {
-        let scratch = self.worker.scratch.clone();
-        let ping = held.lease.connection_mut().ping(&[code::PING], &scratch);
-        let ok = timeout(OWN_COMMAND, ping).await.map_err(|_| ConnectError::Timeout(OWN_COMMAND))??;
-        let ok = crate::protocol::OkPacket::parse(&ok)?;
-        self.state.observe(&ok, request.statement.kind, request.statement.effects);
-        Ok(())
     }
 
     fn count_on_server(&self, held: &Held, request: &Request<'_>, exchanged: &Exchanged) {

@@ -13,7 +13,7 @@ use crate::{
     backend::{Identity, Lease, Server},
     config::{ClientTlsMode, Config, Route},
     context::{Entry, Kill},
-    net::{PacketStream, ReadError, Stream},
+    net::{PacketStream, ReadError, Scratch, Stream},
     protocol::{Capabilities, Command, OkPacket, ServerError, Status},
     session::{Fate, SessionState},
     telemetry::Pin,
@@ -46,6 +46,16 @@ pub struct Session {
 pub struct Held {
     pub lease: Lease,
     pub server: Arc<Server>,
+}
+
+impl Held {
+    /// Resets the connection, so that somebody else may have it.
+    async fn give_back(mut self, scratch: &Scratch) {
+        let reset = self.lease.connection_mut().reset(scratch);
+        if !matches!(timeout(OWN_COMMAND, reset).await, Ok(Ok(()))) {
+            self.lease.discard();
+        }
+    }
 }
 
 /// Why a session ends.
@@ -279,16 +289,19 @@ impl Session {
         self.entry.handle.statement_ends(schema, held, std::time::Instant::now());
     }
 
-    /// Resets the connection that the session holds and gives it back, without making anybody wait.
-    pub fn leave(&mut self) {
-        let Some(mut held) = self.held.take() else { return };
+    /// Gives the connection that the session holds back, without making anybody wait.
+    fn leave(&mut self) {
+        let Some(held) = self.held.take() else { return };
         let scratch = self.worker.scratch.clone();
-        tokio::task::spawn_local(async move {
-            let reset = held.lease.connection_mut().reset(&scratch);
-            if !matches!(timeout(OWN_COMMAND, reset).await, Ok(Ok(()))) {
-                held.lease.discard();
-            }
-        });
+        tokio::task::spawn_local(async move { held.give_back(&scratch).await });
+    }
+
+    /// Gives the connection that the session holds back. Its transaction and its locks have ended then.
+    pub async fn let_go(&mut self) {
+        if let Some(held) = self.held.take() {
+            let scratch = self.worker.scratch.clone();
+            held.give_back(&scratch).await;
+        }
     }
 
     /// Sends an OK of Weir's own.

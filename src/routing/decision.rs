@@ -143,6 +143,8 @@ fn by_effect(effects: Effects) -> Option<Reason> {
         (Effects::TEMPORARY_TABLE, Reason::TemporaryTable),
         (Effects::FILE, Reason::File),
         (Effects::SESSION_TRACKING, Reason::SessionStatement),
+        (Effects::ROLE, Reason::SessionStatement),
+        (Effects::STATEMENT_VARIABLES, Reason::SessionStatement),
         (Effects::HANDLER, Reason::Lock),
         (Effects::LOCAL_INFILE, Reason::Write),
         (Effects::UNKNOWN_FUNCTION, Reason::UnknownFunction),

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Reported variables that do not travel to another connection: they stand for one connection's place in time or in
-/// replication. Setting one pins. Sorted.
+/// replication, or make it collect what is asked for later. Setting one pins. Sorted.
 const PINNING: &[&[u8]] = &[
     b"debug",
     b"debug_sync",
@@ -20,6 +20,8 @@ const PINNING: &[&[u8]] = &[
     b"identity",
     b"insert_id",
     b"last_insert_id",
+    b"optimizer_trace",
+    b"profiling",
     b"pseudo_replica_mode",
     b"pseudo_slave_mode",
     b"pseudo_thread_id",
@@ -62,6 +64,8 @@ pub struct SessionState {
     /// When it last wrote without being told a GTID.
     unseen_write: Option<Instant>,
     insert_id: u64,
+    /// The connection's collation changed, and nobody said to which.
+    collation_unknown: bool,
 }
 
 impl SessionState {
@@ -76,6 +80,7 @@ impl SessionState {
             told: false,
             unseen_write: None,
             insert_id: 0,
+            collation_unknown: false,
         }
     }
 
@@ -142,6 +147,11 @@ impl SessionState {
         let (mut attributed, mut changed) = (false, false);
         for change in changes(ok.changes).map_while(Result::ok) {
             match change {
+                Change::Variable { name, value } if name == b"last_gtid" => {
+                    self.require(Position::parse_mariadb(value).ok());
+                }
+                // They have their old values again, which the server does not report.
+                Change::Variable { .. } if effects.has(Effects::STATEMENT_VARIABLES) => attributed = true,
                 Change::Variable { name, value } => attributed |= self.observe_variable(name, value),
                 Change::Schema(name) => {
                     Arc::make_mut(&mut self.settings).set_schema(name);
@@ -155,16 +165,31 @@ impl SessionState {
         }
         self.pins.set(Pin::Transaction, self.in_transaction());
         self.pins.set(Pin::NextTransaction, self.characteristics && !self.in_transaction());
-        if changed && !attributed {
+        // What stored code changed is never wholly attributed: a user variable hides behind the system variable that was
+        // set beside it, or behind the change of schema that a call into another schema brings.
+        if changed && (!attributed || kind.may_run_stored_code(effects)) {
+            self.pins.add(cause(kind, effects));
+        }
+    }
+
+    /// Applies an EOF packet, which has no room for changes. MariaDB's flag says that there were some; MySQL tells with
+    /// its next OK.
+    pub fn observe_eof(&mut self, eof: &OkPacket<'_>, kind: Kind, effects: Effects) {
+        self.observe(eof, kind, effects);
+        if eof.status.has(Status::SESSION_STATE_CHANGED) && kind.may_run_stored_code(effects) {
             self.pins.add(cause(kind, effects));
         }
     }
 
     /// Whether the variable is one of the session's settings.
     fn observe_variable(&mut self, name: &[u8], value: &[u8]) -> bool {
-        if name == b"last_gtid" {
-            self.require(Position::parse_mariadb(value).ok());
-            return false;
+        if name == b"character_set_connection" {
+            // The server does not report the collation that came with it, which decides both.
+            self.collation_unknown = true;
+            return true;
+        }
+        if name == b"collation_connection" {
+            self.collation_unknown = false;
         }
         if IGNORED.binary_search(&name).is_ok() {
             return false;
@@ -175,6 +200,16 @@ impl SessionState {
             Arc::make_mut(&mut self.settings).set_variable(name, Value::Text(value.into()));
         }
         true
+    }
+
+    /// Whether the server must be asked for `@@collation_connection`, see [`Self::learn_collation`].
+    pub fn collation_unknown(&self) -> bool {
+        self.collation_unknown
+    }
+
+    /// What the server answered.
+    pub fn learn_collation(&mut self, collation: &[u8]) {
+        self.observe_variable(b"collation_connection", collation);
     }
 
     /// Adds what this session's reads must see.
@@ -216,6 +251,7 @@ impl SessionState {
             (Effects::GLOBAL_LOCK, Pin::GlobalLock),
             (Effects::HANDLER, Pin::Handler),
             (Effects::SESSION_TRACKING, Pin::SessionTracking),
+            (Effects::ROLE, Pin::Role),
         ];
         for (effect, pin) in pins {
             if effects.has(effect) {
@@ -247,9 +283,9 @@ impl SessionState {
     }
 }
 
-/// The variables that a login sets from the client's collation; `DEFAULT` is not what the login set.
-pub const CHARACTER_SETS: [&[u8]; 4] =
-    [b"character_set_client", b"character_set_connection", b"character_set_results", b"collation_connection"];
+/// The variables that a login sets from the client's collation; `DEFAULT` is not what the login set. The collation
+/// decides `character_set_connection`, too.
+pub const CHARACTER_SETS: [&[u8]; 3] = [b"character_set_client", b"character_set_results", b"collation_connection"];
 
 /// The most likely cause of an unattributed change.
 fn cause(kind: Kind, effects: Effects) -> Pin {

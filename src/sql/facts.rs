@@ -51,6 +51,14 @@ pub enum Kind {
     Unknown,
 }
 
+impl Kind {
+    /// Whether a text of this kind and these effects may run code that is stored in the server: a routine or a trigger.
+    /// A view that calls a function does not show.
+    pub const fn may_run_stored_code(self, effects: Effects) -> bool {
+        matches!(self, Self::Write | Self::TextPrepared | Self::Unknown) || effects.has(Effects::UNKNOWN_FUNCTION)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Access {
     /// `START TRANSACTION READ ONLY`.
@@ -100,8 +108,12 @@ impl Effects {
     pub const GLOBAL_LOCK: Self = Self(1 << 15);
     /// `RELEASE_ALL_LOCKS()`; with `ADVISORY_LOCK`.
     pub const RELEASE_ALL_LOCKS: Self = Self(1 << 16);
+    /// `SET ROLE`: held by the connection, and MySQL does not report it.
+    pub const ROLE: Self = Self(1 << 17);
+    /// `SET STATEMENT … FOR`: variables that are set for this text alone.
+    pub const STATEMENT_VARIABLES: Self = Self(1 << 18);
 
-    const NAMES: [(Self, &'static str); 17] = [
+    const NAMES: [(Self, &'static str); 19] = [
         (Self::LOCKING_READ, "locking-read"),
         (Self::USER_VARIABLE, "user-variable"),
         (Self::SYSTEM_VARIABLE, "system-variable"),
@@ -119,6 +131,8 @@ impl Effects {
         (Self::HANDLER, "handler"),
         (Self::GLOBAL_LOCK, "global-lock"),
         (Self::RELEASE_ALL_LOCKS, "release-all-locks"),
+        (Self::ROLE, "role"),
+        (Self::STATEMENT_VARIABLES, "statement-variables"),
     ];
 
     /// Every effect.

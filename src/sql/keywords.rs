@@ -92,6 +92,7 @@ keywords! {
     Replace = "replace",
     Replica = "replica slave group_replication",
     Resource = "resource",
+    Role = "role",
     Routine = "function trigger event package",
     Row = "row",
     Select = "select",
@@ -122,7 +123,7 @@ keywords! {
     With = "with",
     Work = "work",
     /// What `CREATE` makes, other than a table, a view, an index or a routine.
-    Schema = "database schema user role sequence server",
+    Schema = "database schema user sequence server",
     /// `SHOW` of what replication carries to every server.
     Shown = "columns fields indexes keys databases schemas triggers events character charset collation grants
         privileges engines plugins authors contributors parse_tree",

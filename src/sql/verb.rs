@@ -232,7 +232,11 @@ impl Reader<'_> {
             Keyword::Global => self.statement = Kind::Ddl,
             Keyword::Password | Keyword::Default if first => self.statement = Kind::Ddl,
             Keyword::Resource if first => self.effect(Effects::CONNECTION),
-            Keyword::Statement if first => self.stage = Stage::SetStatement,
+            Keyword::Role if first => self.effect(Effects::ROLE),
+            Keyword::Statement if first => {
+                self.effect(Effects::STATEMENT_VARIABLES);
+                self.stage = Stage::SetStatement;
+            }
             _ => {}
         }
     }
@@ -259,7 +263,9 @@ impl Reader<'_> {
                 }
                 self.stage = Stage::Body;
             }
-            Keyword::Table | Keyword::View | Keyword::Index | Keyword::Schema | Keyword::As => self.stage = Stage::Body,
+            Keyword::Table | Keyword::View | Keyword::Index | Keyword::Schema | Keyword::Role | Keyword::As => {
+                self.stage = Stage::Body
+            }
             _ => {}
         }
     }

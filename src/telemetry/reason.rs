@@ -117,6 +117,8 @@ labelled! {
         Handler => "handler",
         /// Session tracking was changed by the client.
         SessionTracking => "session-tracking",
+        /// `SET ROLE`.
+        Role => "role",
         /// A variable that cannot travel (`timestamp`, `insert_id`, …).
         Variable => "variable",
         /// The server reported a change without saying what it was.

@@ -1,0 +1,87 @@
+//! What a server is asked once it has answered, because its reply had no room for it.
+//!
+//! Errors carry neither status nor changes; EOF packets carry no changes; and a report of `character_set_connection`
+//! leaves out the collation. The client has its reply by then and does not wait.
+
+use tokio::time::timeout;
+
+use super::{
+    exchange::Exchanged,
+    session::{End, Held, OWN_COMMAND, Session},
+};
+use crate::{
+    backend::ConnectError,
+    protocol::{Malformed, OkPacket, code},
+    session::{Fate, Pins},
+    sql::{Dialect, Effects, Kind, Statement},
+};
+
+impl Session {
+    /// Learns from the connection that ran `statement` what its reply did not tell. `before` is what pinned the session
+    /// then. None: the connection broke, and is gone.
+    pub async fn inquire(
+        &mut self,
+        mut held: Held,
+        statement: &Statement<'_>,
+        exchanged: &Exchanged,
+        before: Pins,
+    ) -> Result<Option<Held>, End> {
+        let asked = timeout(OWN_COMMAND, self.ask(&mut held, statement, exchanged, before)).await;
+        match asked.unwrap_or(Err(ConnectError::Timeout(OWN_COMMAND))) {
+            Ok(()) => Ok(Some(held)),
+            Err(cause) => {
+                tracing::info!(server = %held.server.id, %cause, "a server connection broke after a reply");
+                let pinned = self.state.fate() != Fate::Return;
+                held.lease.discard();
+                self.state.lose_connection();
+                self.statements.lose_cursors();
+                if pinned { Err(End::Client) } else { Ok(None) }
+            }
+        }
+    }
+
+    async fn ask(
+        &mut self,
+        held: &mut Held,
+        statement: &Statement<'_>,
+        exchanged: &Exchanged,
+        before: Pins,
+    ) -> Result<(), ConnectError> {
+        let stored_code = statement.kind.may_run_stored_code(statement.effects);
+        let failed = exchanged.error.is_some();
+        let harmless = statement.kind == Kind::Read && statement.effects == Effects::NONE;
+        if failed && (!harmless || !self.state.autocommit() || !before.is_empty())
+            || exchanged.ended_by_eof && stored_code
+        {
+            held.lease.connection_mut().mark_dirty();
+            self.observe_command(held, statement, &[&[code::PING]]).await?;
+            // MariaDB keeps what failed code has changed for its next report, and a ping reports nothing.
+            let silent = held.lease.connection().dialect() == Dialect::MariaDb && self.state.fate() == Fate::Return;
+            if failed && stored_code && silent {
+                self.observe_command(held, statement, &[b"\x03BEGIN", b"\x03ROLLBACK"]).await?;
+            }
+        }
+        if self.state.collation_unknown() {
+            let command = [&[code::QUERY][..], b"SELECT @@collation_connection"].concat();
+            let scratch = self.worker.scratch.clone();
+            let mut reply = held.lease.connection_mut().command(&command, &scratch).await?;
+            let row = reply.rows.pop().unwrap_or_default();
+            self.state.learn_collation(row.into_iter().next().flatten().as_deref().ok_or(Malformed("collation"))?);
+        }
+        Ok(())
+    }
+
+    /// Runs commands whose OK packets tell the session's state.
+    async fn observe_command(
+        &mut self,
+        held: &mut Held,
+        statement: &Statement<'_>,
+        commands: &[&[u8]],
+    ) -> Result<(), ConnectError> {
+        let scratch = self.worker.scratch.clone();
+        for payload in held.lease.connection_mut().told(commands, &scratch).await? {
+            self.state.observe(&OkPacket::parse(&payload)?, statement.kind, statement.effects);
+        }
+        Ok(())
+    }
+}
