@@ -45,13 +45,30 @@ impl Alignment {
     }
 }
 
+/// Variables whose empty value is a NULL, which is reported as an empty text and refused as one.
+const NULLABLE: [&[u8]; 6] = [
+    b"character_set_results",
+    b"default_tmp_storage_engine",
+    b"external_table_secondary_storage_engine",
+    b"external_table_storage_engine",
+    b"innodb_ft_user_stopword_table",
+    b"innodb_tmpdir",
+];
+
+/// Variables that MySQL sets to OFF when told `DEFAULT`, whatever a fresh session has.
+const DEFAULT_IS_WRONG: [&[u8]; 2] = [b"foreign_key_checks", b"unique_checks"];
+
 fn put_assignment(sql: &mut Vec<u8>, name: &[u8], value: &Value) {
     sql.extend_from_slice(if sql.is_empty() { b"SET " } else { b"," });
     sql.extend_from_slice(name);
     sql.push(b'=');
     match value {
+        Value::Default if DEFAULT_IS_WRONG.contains(&name) => {
+            sql.extend_from_slice(b"@@GLOBAL.");
+            sql.extend_from_slice(name);
+        }
         Value::Default => sql.extend_from_slice(b"DEFAULT"),
-        Value::Text(text) if text.is_empty() && name == b"character_set_results" => sql.extend_from_slice(b"NULL"),
+        Value::Text(text) if text.is_empty() && NULLABLE.contains(&name) => sql.extend_from_slice(b"NULL"),
         Value::Text(text) => put_literal(sql, text),
     }
 }

@@ -33,6 +33,15 @@ enum Grant {
     Permit(Permit),
 }
 
+/// What a session gets at once.
+enum Taken {
+    Use(Box<ServerConnection>),
+    /// Open one; the connection in it must be closed to make room.
+    Open(Option<Box<ServerConnection>>),
+    /// A place in the queue.
+    Turn(oneshot::Receiver<Grant>),
+}
+
 /// What a session looks for in a connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Wish<'a> {
@@ -129,9 +138,8 @@ impl Pool {
         waits: &Counter,
     ) -> Result<Lease, LeaseError> {
         loop {
-            let (taken, grant) = self.take(wish);
-            match taken {
-                Take::Use(mut connection) => {
+            match self.take(wish) {
+                Taken::Use(mut connection) => {
                     // What has arrived is known where it was used last, so this comes before it moves.
                     let quiet = connection.packets.is_quiet();
                     let fit = quiet && connection.move_to(wish.worker).is_ok();
@@ -141,13 +149,13 @@ impl Pool {
                     }
                     lease.discard();
                 }
-                Take::Open(closed) => {
+                Taken::Open(closed) => {
                     drop(closed);
                     return self.open(Permit(Some(self.clone())), wish, links, scratch).await;
                 }
-                Take::Wait => {
+                Taken::Turn(turn) => {
                     waits.inc();
-                    match wait(grant, deadline).await? {
+                    match await_turn(turn, deadline).await? {
                         Grant::Permit(permit) => return self.open(permit, wish, links, scratch).await,
                         Grant::Connection(mut lease) => {
                             let connection = lease.connection_mut();
@@ -163,16 +171,18 @@ impl Pool {
         }
     }
 
-    /// Takes what is there, or queues up under the same lock: what comes back in between would be missed.
-    fn take(&self, wish: Wish<'_>) -> (Take<Box<ServerConnection>>, Option<oneshot::Receiver<Grant>>) {
+    /// Takes a connection or a place in the queue, under one lock: what comes back in between would find nobody waiting.
+    fn take(&self, wish: Wish<'_>) -> Taken {
         let mut shelf = self.shelf();
-        let taken = shelf.take(Wish::BEST, |connection| wish.score(connection));
-        let grant = matches!(taken, Take::Wait).then(|| {
-            let (sender, receiver) = oneshot::channel();
-            shelf.wait(sender, oneshot::Sender::is_closed);
-            receiver
-        });
-        (taken, grant)
+        match shelf.take(Wish::BEST, |connection| wish.score(connection)) {
+            Take::Use(connection) => Taken::Use(connection),
+            Take::Open(closed) => Taken::Open(closed),
+            Take::Wait => {
+                let (sender, receiver) = oneshot::channel();
+                shelf.wait(sender, oneshot::Sender::is_closed);
+                Taken::Turn(receiver)
+            }
+        }
     }
 
     async fn open(
@@ -229,10 +239,11 @@ impl Pool {
     }
 }
 
-async fn wait(grant: Option<oneshot::Receiver<Grant>>, deadline: Instant) -> Result<Grant, LeaseError> {
-    let receiver = grant.ok_or(LeaseError::Exhausted)?;
-    let granted = tokio::time::timeout_at(deadline.into(), receiver).await;
-    granted.ok().and_then(Result::ok).ok_or(LeaseError::Exhausted)
+async fn await_turn(turn: oneshot::Receiver<Grant>, deadline: Instant) -> Result<Grant, LeaseError> {
+    match tokio::time::timeout_at(deadline.into(), turn).await {
+        Ok(Ok(grant)) => Ok(grant),
+        _ => Err(LeaseError::Exhausted),
+    }
 }
 
 /// The right to open one connection, which is counted as open. Dropping it gives the right to someone else.

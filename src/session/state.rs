@@ -36,6 +36,7 @@ const PINNING: &[&[u8]] = &[
     b"skip_parallel_replication",
     b"skip_replication",
     b"sql_log_bin",
+    b"sql_slave_skip_counter",
     b"timestamp",
 ];
 
