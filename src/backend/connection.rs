@@ -98,6 +98,12 @@ pub struct ServerConnection {
     pub opened: Instant,
     /// The worker whose runtime it belongs to: the one that used it last.
     pub worker: usize,
+    /// The session that used it last.
+    pub last_session: u32,
+    /// The insert id that was told last on it.
+    pub insert_id: u64,
+    /// When it ran a statement that its session is likely to ask about.
+    pub asked_back: Option<Instant>,
     /// Bytes went out whose reply was not seen to its end, or state is left that no report shows.
     dirty: bool,
     dialect: Dialect,
@@ -111,6 +117,9 @@ pub struct Reply {
 }
 
 impl ServerConnection {
+    /// No session has this id.
+    pub const NOBODY: u32 = 0;
+
     /// Connects, logs in and prepares for session tracking.
     ///
     /// # Errors
@@ -148,6 +157,9 @@ impl ServerConnection {
             closing: Vec::new(),
             opened: now,
             worker: usize::MAX,
+            last_session: Self::NOBODY,
+            insert_id: 0,
+            asked_back: None,
             dirty: true,
             dialect: greeting.dialect(),
         };
@@ -164,6 +176,9 @@ impl ServerConnection {
         self.settings = Arc::new(Settings::with_schema(self.settings.schema()));
         self.statements.clear();
         self.closing.clear();
+        self.last_session = Self::NOBODY;
+        self.insert_id = 0;
+        self.asked_back = None;
         self.prove_clean();
         Ok(())
     }

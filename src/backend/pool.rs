@@ -2,14 +2,14 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::oneshot;
 
 use super::{
     ConnectError, Identity, Links, PreparedText, ServerConnection,
-    shelf::{Ages, Put, Shelf, Take},
+    shelf::{Ages, LAST_RESORT, Put, Shelf, Take},
 };
 use crate::{
     config::Address,
@@ -60,6 +60,9 @@ pub enum LeaseError {
     Connect(#[from] ConnectError),
 }
 
+/// How long a connection is left for its session to ask about its last statement.
+const ASKED_BACK: Duration = Duration::from_secs(1);
+
 impl Wish<'_> {
     /// How well a connection suits; None: it cannot be used.
     fn score(&self, connection: &ServerConnection) -> Option<u32> {
@@ -69,10 +72,13 @@ impl Wish<'_> {
         let worker = connection.worker == self.worker;
         let settings = Arc::ptr_eq(&connection.settings, self.settings) || connection.settings == *self.settings;
         let statement = self.statement.is_none_or(|text| connection.statements.has(text));
-        Some(u32::from(worker) + 2 * u32::from(settings) + 4 * u32::from(statement))
+        if connection.asked_back.is_some_and(|when| when.elapsed() < ASKED_BACK) {
+            return Some(LAST_RESORT);
+        }
+        Some(1 + u32::from(worker) + 2 * u32::from(settings) + 4 * u32::from(statement))
     }
 
-    const BEST: u32 = 7;
+    const BEST: u32 = 8;
 }
 
 impl Pool {
@@ -169,6 +175,20 @@ impl Pool {
                 }
             }
         }
+    }
+
+    /// Leases the idle connection `thread` again, if `session` was the last to use it.
+    pub fn recall(self: &Arc<Self>, thread: u32, session: u32) -> Option<Lease> {
+        let that =
+            |connection: &Box<ServerConnection>| connection.thread == thread && connection.last_session == session;
+        let mut connection = self.shelf().take_that(that)?;
+        let quiet = connection.packets.is_quiet();
+        let lease = Lease::new(self, connection);
+        if quiet {
+            return Some(lease);
+        }
+        lease.discard();
+        None
     }
 
     /// Takes a connection or a place in the queue, under one lock: what comes back in between would find nobody waiting.

@@ -53,6 +53,9 @@ pub enum Put<C, W> {
     Give(W, C),
 }
 
+/// The score of a connection that somebody else still has a use for.
+pub const LAST_RESORT: u32 = 0;
+
 /// How many idle connections are looked at for a better one, the most recently used first.
 const LOOK_AT: usize = 16;
 
@@ -104,8 +107,8 @@ impl<C, W> Shelf<C, W> {
         self.closing = false;
     }
 
-    /// Takes the idle connection with the highest score; `score` is None for one that cannot be used, and
-    /// `best` ends the search. Of equals the most recently used.
+    /// Takes the idle connection with the highest score; `score` is None for one that cannot be used, [`LAST_RESORT`] for
+    /// one that is used only if no other can be opened, and `best` ends the search. Of equals the most recently used.
     pub fn take(&mut self, best: u32, score: impl Fn(&C) -> Option<u32>) -> Take<C> {
         let mut found: Option<(usize, u32)> = None;
         for (looked, (place, idle)) in self.idle.iter().enumerate().rev().enumerate() {
@@ -120,7 +123,9 @@ impl<C, W> Shelf<C, W> {
                 break;
             }
         }
-        if let Some((place, _)) = found {
+        if let Some((place, score)) = found
+            && (score > LAST_RESORT || self.open >= self.limit)
+        {
             return Take::Use(self.idle.remove(place).connection);
         }
         if self.open < self.limit {
@@ -131,6 +136,12 @@ impl<C, W> Shelf<C, W> {
             return Take::Wait;
         }
         Take::Open(Some(self.idle.remove(0).connection))
+    }
+
+    /// Takes the idle connection for which `that` holds.
+    pub fn take_that(&mut self, that: impl Fn(&C) -> bool) -> Option<C> {
+        let place = self.idle.iter().rposition(|idle| that(&idle.connection))?;
+        Some(self.idle.remove(place).connection)
     }
 
     /// Queues up. Waiters at the front who are `gone` leave, so that the queue does not grow while nothing comes back.
@@ -187,7 +198,7 @@ mod tests {
     const AGES: Ages = Ages { idle: Duration::from_secs(60), total: Duration::from_secs(3600) };
 
     fn any(_: &u32) -> Option<u32> {
-        Some(0)
+        Some(1)
     }
 
     #[test]

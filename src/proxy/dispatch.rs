@@ -55,6 +55,7 @@ impl Session {
             Command::Ping => self.local_ok().await,
             Command::ResetConnection => {
                 self.let_go().await;
+                self.last_used = None;
                 self.state.reset();
                 self.statements.clear();
                 self.local_ok().await
@@ -218,6 +219,7 @@ impl Session {
             return Err(End::Error(ServerError::malformed_packet()));
         };
         self.let_go().await;
+        self.last_used = None;
         let password = self.authenticate(&change).await?;
         let user = String::from_utf8_lossy(&change.user).into_owned();
         let collation = change.collation.map_or(self.identity.collation, |collation| collation as u8);

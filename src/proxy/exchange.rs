@@ -16,8 +16,7 @@ use crate::{
     context::Kill,
     net::Scratch,
     protocol::{Capabilities, Prepared, ResponseTracker, ServerError, Status, code, gtid::Position, put_packets},
-    session::{Fate, Settings},
-    sql::Effects,
+    session::Settings,
     telemetry::Pin,
 };
 
@@ -29,6 +28,9 @@ pub struct Exchanged {
     pub status: Status,
     /// Its last packet was an EOF, which has no room for changes.
     pub ended_by_eof: bool,
+    pub warnings: u16,
+    /// The last that was told; 0: none.
+    pub insert_id: u64,
     /// The client's id and the server's answer to `COM_STMT_PREPARE`.
     pub prepared: Option<(u32, Prepared)>,
     /// Bytes that the client was sent.
@@ -165,17 +167,13 @@ impl Session {
     ) -> Result<Exchanged, Failure> {
         connection.mark_dirty();
         let scratch = self.worker.scratch.clone();
+        let mut front = Alignment::default();
+        self.disown(connection, &request.statement, request.sql, &mut front).await?;
         if let Some(text) = request.text().filter(|text| !connection.statements.has(text)) {
             let reading = Arc::new(self.state.settings().reading_as(&text.settings));
             prepare_again(connection, text, &reading, &scratch).await?;
         }
-        let mut front = Alignment::default();
         front.settings(connection, self.state.settings());
-        if asks_for_insert_id(request) && self.state.fate() == Fate::Return {
-            // Whoever had the connection last may have inserted; what a pinned one says is the session's own.
-            let sql = format!("SET last_insert_id={}", self.state.insert_id());
-            front.push(code::QUERY, sql.as_bytes());
-        }
         let aligned = front.replies;
         if let Some(position) = wait {
             self.worker.shard().freshness_waits.inc();
@@ -250,14 +248,17 @@ impl Session {
             error: None,
             status: Status::default(),
             ended_by_eof: false,
+            warnings: 0,
+            insert_id: 0,
         };
         let (client, server) = (&mut self.client, &mut connection.packets);
         let mut relay = Relay::new(client, server, &mut tracker, &mut observer, &scratch, config.timeouts.client_write);
         let (error, boundary) = match relay.run().await {
             Ok(()) => {
-                let ReplyObserver { error, status, withheld, prepared, ended_by_eof, .. } = observer;
+                let ReplyObserver { error, status, withheld, prepared, ended_by_eof, warnings, insert_id, .. } =
+                    observer;
                 let prepared = prepared.map(|prepared| (statement_id, prepared));
-                return Ok(Exchanged { error, status, ended_by_eof, prepared, sent: 0, withheld });
+                return Ok(Exchanged { error, status, ended_by_eof, warnings, insert_id, prepared, sent: 0, withheld });
             }
             Err(RelayError::Client) => return Err(Failure::Client),
             // The packets in front of the malformed one were counted, and may not have been passed on.
@@ -266,12 +267,6 @@ impl Session {
         };
         Err(Failure::Server { cause: error.to_string(), sent: 0, boundary })
     }
-}
-
-/// Whether the text has `LAST_INSERT_ID()`, `@@last_insert_id` or `@@identity`. Too often yes does no harm.
-fn asks_for_insert_id(request: &Request<'_>) -> bool {
-    let names = |name: &[u8]| request.sql.windows(name.len()).any(|part| part.eq_ignore_ascii_case(name));
-    request.statement.effects.has(Effects::DIAGNOSTICS) && (names(b"last_insert_id") || names(b"identity"))
 }
 
 /// Prepares a statement that the connection does not have. `reading` is the session's settings, but for what the text

@@ -8,6 +8,7 @@ mod kill;
 mod login;
 mod observe;
 mod prepared;
+mod recall;
 mod relay;
 mod run;
 mod session;

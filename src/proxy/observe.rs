@@ -68,6 +68,10 @@ pub struct ReplyObserver<'a> {
     pub status: Status,
     /// The last packet was an EOF.
     pub ended_by_eof: bool,
+    /// Warnings that the last result had.
+    pub warnings: u16,
+    /// The last insert id that was told.
+    pub insert_id: u64,
 }
 
 impl Observer for ReplyObserver<'_> {
@@ -77,6 +81,10 @@ impl Observer for ReplyObserver<'_> {
             ControlKind::Ok => {
                 let ok = OkPacket::parse(payload)?;
                 self.status = ok.status;
+                self.warnings = ok.warnings;
+                if ok.insert_id != 0 {
+                    self.insert_id = ok.insert_id;
+                }
                 self.state.observe(&ok, self.statement.kind, self.statement.effects);
                 if let Some((commits, position)) = self.commits.zip(self.state.required()) {
                     // Before the client hears of it: it may tell others.
@@ -90,6 +98,7 @@ impl Observer for ReplyObserver<'_> {
             ControlKind::Eof => {
                 let eof = OkPacket::parse_eof(payload)?;
                 self.status = eof.status;
+                self.warnings = eof.warnings;
                 self.ended_by_eof = control.last;
                 self.state.observe_eof(&eof, self.statement.kind, self.statement.effects);
                 if eof.status.has(Status::SESSION_STATE_CHANGED) && !self.unfiltered {
@@ -192,6 +201,8 @@ mod tests {
             error: None,
             status: Status::default(),
             ended_by_eof: false,
+            warnings: 0,
+            insert_id: 0,
         };
         let control = Control { kind: ControlKind::Ok, length: packet.len(), last: true };
         let length = observer.control(control, &mut packet).unwrap();

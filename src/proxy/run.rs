@@ -110,7 +110,7 @@ impl Session {
         let rule = self.rule(&config, &request);
         let consistency = rule.and_then(|rule| rule.consistency).unwrap_or(config.reads.consistency);
         let situation = Situation { route: &self.route.clone(), held: self.pin(), autocommit: self.state.autocommit() };
-        let mut decision = routing::route(&situation, &request.statement, rule);
+        let decision = routing::route(&situation, &request.statement, rule);
         if decision.target == Target::Reject {
             self.count(Reason::Rejected);
             let name = rule.map_or("", |rule| &rule.name);
@@ -125,6 +125,7 @@ impl Session {
         let limit = rule.and_then(|rule| rule.timeout);
         let mut search = Search::default();
         let before = self.state.pins();
+        let mut decision = self.recall(&request.statement, decision);
         loop {
             let acquired = match self.acquire_unless_killed(decision, &request, consistency, &mut search).await? {
                 Ok(acquired) => acquired,
@@ -314,6 +315,12 @@ impl Session {
             self.state.observe_text(request.ran().effects);
             self.remember_statement(&mut held, request, &exchanged);
         }
+        let effects = request.statement.effects;
+        let asked_back = exchanged.error.is_some() || exchanged.warnings > 0 || effects.has(Effects::CALC_FOUND_ROWS);
+        if exchanged.insert_id != 0 {
+            held.lease.connection_mut().insert_id = exchanged.insert_id;
+        }
+        self.note_use(&mut held, asked_back);
         let Some(mut held) = self.inquire(held, &request.ran(), &exchanged, pins).await? else { return Ok(()) };
         held.lease.connection_mut().settings = self.state.settings().clone();
         self.held = Some(held);

@@ -8,6 +8,7 @@ use super::{
     Worker,
     login::{Admitted, Door, Policy},
     prepared::ClientStatements,
+    recall::LastUsed,
 };
 use crate::{
     backend::{Identity, Lease, Server},
@@ -39,6 +40,7 @@ pub struct Session {
     pub identity: Arc<Identity>,
     pub state: SessionState,
     pub held: Option<Held>,
+    pub last_used: Option<LastUsed>,
     pub statements: ClientStatements,
 }
 
@@ -172,6 +174,7 @@ impl Session {
             identity: Arc::new(identity),
             state: SessionState::new(None),
             held: None,
+            last_used: None,
             statements: ClientStatements::default(),
         };
         match session.begin(schema).await {
