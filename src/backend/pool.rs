@@ -61,7 +61,7 @@ pub enum LeaseError {
 }
 
 /// How long a connection is left for its session to ask about its last statement.
-const ASKED_BACK: Duration = Duration::from_secs(1);
+const ASKED_BACK: Duration = Duration::from_secs(10);
 
 impl Wish<'_> {
     /// How well a connection suits; None: it cannot be used.

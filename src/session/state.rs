@@ -141,6 +141,10 @@ impl SessionState {
     /// Applies what one OK or EOF packet of a server says. `kind` and `effects` are those of the text that ran: they
     /// name the cause of a change that the server does not attribute.
     pub fn observe(&mut self, ok: &OkPacket<'_>, kind: Kind, effects: Effects) {
+        if self.in_transaction() && !ok.status.has(Status::IN_TRANSACTION) {
+            // They were the transaction's. One that an error ended is not reported to have ended.
+            self.characteristics = false;
+        }
         self.status = ok.status;
         if ok.insert_id != 0 {
             self.insert_id = ok.insert_id;
