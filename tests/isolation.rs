@@ -298,3 +298,27 @@ async fn a_session_without_a_schema_never_gets_one() {
         bed.stop().await;
     }
 }
+
+#[tokio::test]
+async fn a_statement_whose_schema_is_gone_does_nothing_elsewhere() {
+    for flavor in flavors() {
+        let bed = narrow(flavor, 1, "").await;
+        let (mut one, mut other) = (bed.connect().await, bed.connect().await);
+        for sql in ["CREATE DATABASE passing", "CREATE TABLE t (id INT)", "INSERT INTO t VALUES (1)", "USE passing"] {
+            one.query_drop(sql).await.unwrap();
+        }
+        other.query_drop("DROP DATABASE passing").await.unwrap();
+        let error = one.query_drop("DELETE FROM t").await.unwrap_err();
+        assert_eq!(bed::server_error(&error), (1046, "3D000".to_owned()), "{flavor}: it is in no schema");
+        assert_eq!(
+            other.query_first("SELECT COUNT(*) FROM t").await.unwrap(),
+            Some(1),
+            "{flavor}: rows of another schema"
+        );
+        one.query_drop("CREATE DATABASE passing").await.unwrap();
+        one.query_drop("USE passing").await.unwrap();
+        assert_eq!(one.query_first("SELECT DATABASE()").await.unwrap(), Some("passing".to_owned()), "{flavor}");
+        drop((one, other));
+        bed.stop().await;
+    }
+}

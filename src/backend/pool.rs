@@ -179,9 +179,8 @@ impl Pool {
 
     /// Leases the idle connection `thread` again, if `session` was the last to use it.
     pub fn recall(self: &Arc<Self>, thread: u32, session: u32) -> Option<Lease> {
-        let that =
-            |connection: &Box<ServerConnection>| connection.thread == thread && connection.last_session == session;
-        let mut connection = self.shelf().take_that(that)?;
+        let mut connection =
+            self.shelf().take_that(|connection| connection.thread == thread && connection.last_session == session)?;
         let quiet = connection.packets.is_quiet();
         let lease = Lease::new(self, connection);
         if quiet {

@@ -17,6 +17,7 @@ use crate::{
     net::Scratch,
     protocol::{Capabilities, Prepared, ResponseTracker, ServerError, Status, code, gtid::Position, put_packets},
     session::Settings,
+    sql::Kind,
     telemetry::Pin,
 };
 
@@ -55,6 +56,8 @@ pub enum Failure {
     Refused(ServerError),
     /// The server refused to prepare the statement again. Nothing reached the client, and the connection is in step.
     Unprepared(ServerError),
+    /// The server would not enter the session's schema. Nothing was run.
+    NoSchema,
     /// The client's command is wrong. Nothing reached the client, and the connection is in step.
     Request(ServerError),
     /// The connection broke after the client was sent that many bytes; an error may follow with the sequence number
@@ -174,6 +177,14 @@ impl Session {
             prepare_again(connection, text, &reading, &scratch).await?;
         }
         front.settings(connection, self.state.settings());
+        let harmless = request.statement.kind == Kind::Read
+            && !request.statement.kind.may_run_stored_code(request.statement.effects);
+        if !harmless && front.replies > 0 {
+            // If the server refuses a part of it, the statement would do its work in another schema or another mode.
+            connection.packets.write_bytes(&front.bytes).await.map_err(ConnectError::from)?;
+            read_alignment(connection, front.replies, &scratch).await?;
+            front = Alignment::default();
+        }
         let aligned = front.replies;
         if let Some(position) = wait {
             self.worker.shard().freshness_waits.inc();
@@ -183,9 +194,7 @@ impl Session {
         let sequence = self.put_request(&mut bytes, connection, request)?;
         connection.put_closing(&mut bytes);
         connection.packets.write_bytes(&bytes).await.map_err(ConnectError::from)?;
-        for _ in 0..aligned {
-            connection.read_reply(&scratch).await?;
-        }
+        read_alignment(connection, aligned, &scratch).await?;
         connection.settings = self.state.settings().clone();
         if wait.is_some() && !waited(connection, &scratch).await? {
             return Err(Failure::Stale);
@@ -269,6 +278,18 @@ impl Session {
     }
 }
 
+/// Swallows the replies to an alignment.
+async fn read_alignment(connection: &mut ServerConnection, replies: usize, scratch: &Scratch) -> Result<(), Failure> {
+    for _ in 0..replies {
+        connection.read_reply(scratch).await.map_err(|error| match error {
+            // Unknown, or forbidden by now.
+            ConnectError::Refused(error) if matches!(error.code, 1044 | 1049) => Failure::NoSchema,
+            other => other.into(),
+        })?;
+    }
+    Ok(())
+}
+
 /// Prepares a statement that the connection does not have. `reading` is the session's settings, but for what the text
 /// was read under first: more must not be touched, as `SET autocommit` would commit a transaction that is open.
 async fn prepare_again(
@@ -282,9 +303,7 @@ async fn prepare_again(
     let aligned = front.replies;
     front.push(code::STMT_PREPARE, &text.sql);
     connection.packets.write_bytes(&front.bytes).await.map_err(ConnectError::from)?;
-    for _ in 0..aligned {
-        connection.read_reply(scratch).await?;
-    }
+    read_alignment(connection, aligned, scratch).await?;
     connection.settings = reading.clone();
     let prepared = connection.read_prepared(scratch).await.map_err(|error| match error {
         ConnectError::Refused(error) => Failure::Unprepared(error),

@@ -226,7 +226,7 @@ impl Session {
             | Failure::Unprepared(error)
             | Failure::Request(error)
             | Failure::Withheld(error) => Err(End::Error(error.clone())),
-            Failure::Unsent | Failure::Stale => Err(End::Error(ServerError::server_lost())),
+            Failure::Unsent | Failure::Stale | Failure::NoSchema => Err(End::Error(ServerError::server_lost())),
             Failure::Server { sent, boundary, .. } => Err(self.broken_reply(*sent, *boundary)),
         }
     }
@@ -263,6 +263,13 @@ impl Session {
                 }
                 self.send_error(&error).await?;
                 Ok(Next::GiveUp)
+            }
+            Failure::NoSchema => {
+                // A replica may not have it yet. If the writer does not have it, the session is in none.
+                if self.worker.context.cluster.load().is_writer(server) {
+                    self.state.leave_schema();
+                }
+                Ok(Next::Writer)
             }
             Failure::Request(error) => {
                 self.send_error(&error).await?;

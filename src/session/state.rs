@@ -242,6 +242,11 @@ impl SessionState {
         self.unseen_write = Some(now);
     }
 
+    /// The schema is gone.
+    pub fn leave_schema(&mut self) {
+        Arc::make_mut(&mut self.settings).set_schema(b"");
+    }
+
     /// A login chose a schema.
     pub fn enter_schema(&mut self, name: &[u8]) {
         Arc::make_mut(&mut self.settings).set_schema(name);
