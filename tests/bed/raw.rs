@@ -8,8 +8,8 @@ use weir::{
     protocol::{
         Capabilities, Greeting, OkPacket, Prepared, ServerError, Status,
         auth::{Channel, LoginError, LoginRequest, ServerLogin, ServerStep, TlsUse},
-        bytes::Reader,
         login::Attributes,
+        wire::Reader,
     },
 };
 
@@ -175,7 +175,11 @@ impl Raw {
         let (mut reader, mut fields) = (Reader::new(row), Vec::new());
         for _ in 0..columns {
             let null = reader.rest().first() == Some(&0xFB);
-            fields.push(if null { reader.u8().map(|_| None) } else { reader.lenenc_bytes().map(|v| Some(v.to_vec())) });
+            fields.push(if null {
+                reader.u8("NULL").map(|_| None)
+            } else {
+                reader.lenenc_bytes("field").map(|v| Some(v.to_vec()))
+            });
         }
         fields.into_iter().map(Result::unwrap).collect()
     }
@@ -245,7 +249,7 @@ impl Raw {
             Some(0x00) => return OkPacket::parse(&first).unwrap().status,
             _ => {}
         }
-        for _ in 0..Reader::new(&first).lenenc().unwrap() {
+        for _ in 0..Reader::new(&first).lenenc("column count").unwrap() {
             assert_eq!(self.read(reply).await[..4], *b"\x03def", "a column definition");
         }
         if !self.deprecate_eof {
