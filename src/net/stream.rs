@@ -6,6 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex},
     net::{TcpStream, UnixStream},
@@ -32,6 +33,17 @@ impl Socket {
             memory @ Self::Memory(_) => memory,
         };
         Ok(())
+    }
+
+    /// Whether the peer has neither said anything nor closed until now. Asks the kernel.
+    pub fn is_silent(&self) -> bool {
+        let mut byte = [mem::MaybeUninit::uninit()];
+        let peeked = match self {
+            Self::Tcp(socket) => SockRef::from(socket).peek(&mut byte),
+            Self::Unix(socket) => SockRef::from(socket).peek(&mut byte),
+            Self::Memory(_) => return true,
+        };
+        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 }
 

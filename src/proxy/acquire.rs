@@ -44,6 +44,8 @@ struct Choice {
 /// The search for a server that runs one statement: what was tried in vain.
 #[derive(Debug, Default)]
 pub struct Search {
+    /// The statement cannot be sent twice, so that its connection must be alive beyond doubt.
+    once: bool,
     /// Left out until the cluster has changed, or a while has passed.
     excluded: Vec<ServerId>,
     /// A replica was waited for, and did not get there in time.
@@ -64,6 +66,11 @@ const REPEATS: u32 = 2;
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 impl Search {
+    /// For a statement that cannot be sent twice.
+    pub fn once() -> Self {
+        Self { once: true, ..Self::default() }
+    }
+
     pub fn exclude(&mut self, server: &ServerId) {
         self.excluded.push(server.clone());
     }
@@ -120,6 +127,11 @@ impl Session {
             if let Some(choice) = self.choose(&cluster, &config, decision, consistency, search) {
                 let server = cluster.members[choice.place].server.clone();
                 match self.lease(&server, &cluster, text, deadline).await {
+                    // The runtime may not have heard yet that the server closed it.
+                    Ok(lease) if search.once && !lease.connection().packets.stream().socket().is_silent() => {
+                        lease.discard();
+                        continue;
+                    }
                     Ok(lease) => {
                         let held = Held { lease, server };
                         return Ok(Acquired { held, reason: choice.reason, wait: choice.wait });

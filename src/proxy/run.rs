@@ -123,7 +123,7 @@ impl Session {
             Turn::Refused => return Ok(()),
         };
         let limit = rule.and_then(|rule| rule.timeout);
-        let mut search = Search::default();
+        let mut search = if request.repeatable() { Search::default() } else { Search::once() };
         let before = self.state.pins();
         let mut decision = self.recall(&request.statement, decision);
         loop {
