@@ -1,90 +1,18 @@
-//! Servers die, freeze, drag, talk nonsense and break in the middle of a reply; clients hang up and stop reading.
+//! Replicas die, freeze, drag and return, and no client notices; every session advances on a busy machine.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod bed;
 
-use std::{
-    process::Command,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{process::Command, time::Duration};
 
 use bed::{
-    Bed,
-    fake::{Fake, Script, error, packet},
-    flavors,
+    Bed, flavors,
+    readers::{ROWS, Readers, broken_bed, fill},
     relay::{Fault, Line, Relay},
     server_error, until,
 };
-use mysql_async::{Conn, prelude::*};
-use tokio::{sync::watch, task::JoinHandle};
-use weir::{
-    sandbox::{Cluster, Flavor},
-    telemetry::Reason,
-};
-
-/// Rows of `t`, with values over 100 kB in all.
-const ROWS: u32 = 500;
-
-async fn fill(bed: &Bed) -> Conn {
-    let mut conn = bed.connect().await;
-    conn.query_drop("CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT, v TEXT)").await.unwrap();
-    let rows = vec![format!("('{}')", "x".repeat(300)); ROWS as usize].join(",");
-    conn.query_drop(format!("INSERT INTO t (v) VALUES {rows}")).await.unwrap();
-    bed.cluster.wait_caught_up().await.unwrap();
-    conn
-}
-
-/// Sessions that read all the time, and stop at the first error or wrong answer.
-struct Readers {
-    reads: Arc<AtomicU32>,
-    stop: watch::Sender<bool>,
-    tasks: Vec<JoinHandle<Result<(), String>>>,
-}
-
-impl Readers {
-    async fn start(bed: &Bed, count: u32) -> Self {
-        let (stop, stopped) = watch::channel(false);
-        let reads = Arc::new(AtomicU32::new(0));
-        let mut tasks = Vec::new();
-        for number in 0..count {
-            let (mut conn, stopped, reads) = (bed.connect().await, stopped.clone(), reads.clone());
-            tasks.push(tokio::spawn(async move {
-                while !*stopped.borrow() {
-                    let id = number + 1;
-                    let answer =
-                        conn.query_first::<(u32, u32), _>(format!("SELECT id, LENGTH(v) FROM t WHERE id = {id}"));
-                    let answer = answer.await.map_err(|error| error.to_string())?;
-                    if answer != Some((id, 300)) {
-                        return Err(format!("a wrong answer: {answer:?}"));
-                    }
-                    reads.fetch_add(1, Relaxed);
-                }
-                Ok(())
-            }));
-        }
-        Self { reads, stop, tasks }
-    }
-
-    /// Waits until that many more reads were answered.
-    async fn go_on(&self, count: u32, what: &str) {
-        let target = self.reads.load(Relaxed) + count;
-        until(&format!("reads go on: {what}"), async || {
-            self.reads.load(Relaxed) >= target || self.tasks.iter().any(JoinHandle::is_finished)
-        })
-        .await;
-    }
-
-    async fn end(self, what: &str) {
-        self.stop.send_replace(true);
-        for task in self.tasks {
-            task.await.unwrap().unwrap_or_else(|error| panic!("{what}: {error}"));
-        }
-    }
-}
+use mysql_async::prelude::*;
+use weir::{sandbox::Cluster, telemetry::Reason};
 
 const QUICK_PROBES: &str = "[timeouts]\nconnect = \"2s\"\n";
 
@@ -140,10 +68,8 @@ async fn a_replica_leaves_and_returns_and_no_client_notices() {
             let member = bed.weir.context.cluster.load().members[1].clone();
             assert!(member.effective_weight < member.weight, "{what}: it starts slowly");
             let before = bed.served("db1").0;
-            until(&format!("{what}: it serves again"), async || {
-                bed.served("db1").0 > before || readers.tasks.iter().any(JoinHandle::is_finished)
-            })
-            .await;
+            until(&format!("{what}: it serves again"), async || bed.served("db1").0 > before || readers.any_failed())
+                .await;
         }
         relays[1].set(Line::Slow(Duration::from_millis(200)));
         readers.go_on(30, "a replica is slow").await;
@@ -173,98 +99,6 @@ async fn without_replicas_the_writer_serves_unless_it_may_not() {
             drop(conn);
             bed.stop().await;
         }
-    }
-}
-
-/// One replica, whose relay breaks, and a writer behind another: what was broken goes to the writer.
-async fn broken_bed(flavor: Flavor, extra: &str) -> (Bed, Vec<Relay>, Conn) {
-    let cluster = Cluster::start(flavor, 1).await.unwrap();
-    let (bed, relays) = Bed::with_relays(cluster, extra).await;
-    let conn = fill(&bed).await;
-    (bed, relays, conn)
-}
-
-#[tokio::test]
-async fn a_reply_that_breaks_is_repeated_or_ends_cleanly() {
-    for flavor in flavors() {
-        let (bed, relays, _conn) = broken_bed(flavor, "").await;
-        // Each case: the fault, and whether the client gets its answer all the same.
-        let cases = [
-            (Fault::CutRequest, true),
-            (Fault::CutAtBoundary(0), true),
-            (Fault::CutAtBoundary(20_000), false),
-            (Fault::CutInPacket(20_000), false),
-        ];
-        for (fault, whole) in cases {
-            let what = format!("{flavor}: {fault:?}");
-            bed.until_serves("db1", true).await;
-            let mut conn = bed.connect().await;
-            relays[1].on("/*here*/", fault.clone());
-            let answer = conn.query::<(u32, String), _>("/*here*/ SELECT id, v FROM t ORDER BY id").await;
-            assert!(!relays[1].is_armed(), "{what}: the statement went there");
-            match answer {
-                Ok(rows) => {
-                    assert!(whole, "{what}: an answer");
-                    assert!((1..=ROWS).eq(rows.iter().map(|(id, _)| *id)), "{what}");
-                    assert!(rows.iter().all(|(_, v)| *v == "x".repeat(300)), "{what}");
-                }
-                Err(mysql_async::Error::Server(error)) => assert_eq!((whole, error.code), (false, 2013), "{what}"),
-                Err(mysql_async::Error::Io(_)) => assert!(!whole, "{what}"),
-                Err(error) => panic!("{what}: garbage: {error:?}"),
-            }
-        }
-        // At a boundary there is room for an error, and the session lives on.
-        bed.until_serves("db1", true).await;
-        let mut conn = bed.connect().await;
-        relays[1].on("/*here*/", Fault::CutAtBoundary(20_000));
-        let answer = conn.query_drop("/*here*/ SELECT id, v FROM t ORDER BY id").await;
-        assert_eq!(server_error(&answer.unwrap_err()).0, 2013, "{flavor}");
-        let count: Option<u32> = conn.query_first("SELECT COUNT(*) FROM t").await.unwrap();
-        assert_eq!(count, Some(ROWS), "{flavor}");
-        drop((conn, _conn));
-        bed.stop().await;
-    }
-}
-
-#[tokio::test]
-async fn a_write_whose_connection_breaks_is_never_repeated() {
-    for flavor in flavors() {
-        let (bed, relays, mut conn) = broken_bed(flavor, "").await;
-        for server in bed.cluster.servers() {
-            server.exec("SET GLOBAL log_bin_trust_function_creators = 1").await.unwrap();
-        }
-        let function = "CREATE FUNCTION put(n INT) RETURNS INT NOT DETERMINISTIC MODIFIES SQL DATA \
-                        BEGIN INSERT INTO t VALUES (n, 'f'); RETURN 1; END";
-        conn.query_drop(function).await.unwrap();
-        // Each case: where it breaks, the statement, and how often it was executed.
-        let cases = [
-            (Fault::CutAtBoundary(0), "/*here*/ INSERT INTO t VALUES (1001, 'a')", 1),
-            (Fault::CutRequest, "/*here*/ INSERT INTO t VALUES (1002, 'b')", 0),
-            (Fault::CutAtBoundary(0), "/*here*/ SELECT put(1003)", 1),
-            (Fault::CutAtBoundary(0), "/*here*/ DELETE FROM t WHERE id = 1; INSERT INTO t VALUES (1004, 'c')", 1),
-        ];
-        for (id, (fault, statement, times)) in (1001..).zip(cases) {
-            let what = format!("{flavor}: {fault:?} {statement}");
-            relays[0].on("/*here*/", fault);
-            let failed = conn.query_drop(statement).await.unwrap_err();
-            assert_eq!(server_error(&failed), (2013, "HY000".to_owned()), "{what}");
-            // The session lives on, and reads what it may have written.
-            let seen: Option<u32> = conn.query_first(format!("SELECT COUNT(*) FROM t WHERE id = {id}")).await.unwrap();
-            assert_eq!(seen, Some(times), "{what}");
-        }
-        // In a transaction the session ends with its connection.
-        conn.query_drop("BEGIN").await.unwrap();
-        conn.query_drop("INSERT INTO t VALUES (1005, 'd')").await.unwrap();
-        relays[0].on("/*here*/", Fault::CutAtBoundary(0));
-        let failed = conn.query_drop("/*here*/ SELECT COUNT(*) FROM t").await.unwrap_err();
-        assert_eq!(server_error(&failed).0, 2013, "{flavor}: a read in a transaction");
-        assert!(conn.query_drop("SELECT 1").await.is_err(), "{flavor}: the connection is closed");
-        let mut conn = bed.connect().await;
-        let seen: Option<u32> =
-            conn.query_first("/* weir:writer */ SELECT COUNT(*) FROM t WHERE id = 1005").await.unwrap();
-        assert_eq!(seen, Some(0), "{flavor}: the transaction is undone");
-        drop(conn);
-        bed.stop().await;
     }
 }
 
@@ -311,165 +145,6 @@ async fn statements_on_a_server_that_freezes_come_back() {
         bed.cluster.writer.thaw().unwrap();
         assert_eq!(write.await.unwrap().unwrap(), Some(1), "{flavor}");
         drop((conn, inside));
-        bed.stop().await;
-    }
-}
-
-/// What a server may say instead of its greeting, or after the login.
-fn scripts() -> Vec<(&'static str, Script)> {
-    let giant = b"\xFF\xFF\xFF\0\x0A8.0.36".to_vec();
-    vec![
-        ("another protocol", Script::Say(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec())),
-        ("a giant length", Script::Say(giant.clone())),
-        ("a giant greeting without end", Script::Repeat(giant.clone())),
-        ("zeros without end", Script::Repeat(vec![0; 4096])),
-        ("nothing", Script::Say(vec![])),
-        ("nothing, and closes", Script::SayAndClose(vec![])),
-        ("half a header", Script::SayAndClose(b"\x4A\0".to_vec())),
-        ("half a greeting", Script::SayAndClose(b"\x4A\0\0\0\x0A8.0.36\0\x07".to_vec())),
-        ("a wrong sequence number", Script::Say(packet(7, b"\x0A8.0.36\0"))),
-        ("too many connections", Script::SayAndClose(packet(0, b"\xFF\x10\x04Too many connections"))),
-        ("host is blocked", Script::SayAndClose(packet(0, &error(1129, "Host is blocked")))),
-        ("an empty answer to the login", Script::AfterLogin(packet(2, b""))),
-        ("a giant answer to the login", Script::AfterLogin(giant)),
-        ("an answer out of order", Script::AfterLogin(packet(9, b"\0\0\0\x02\0\0\0"))),
-        ("an unknown plugin", Script::AfterLogin(packet(2, b"\xFEno_such_plugin\0abc"))),
-        ("a question without end", Script::AfterLogin(packet(2, b"\x01\x04"))),
-        ("a refused login", Script::AfterLogin(packet(2, &error(1045, "Access denied")))),
-        ("silence after the OK", Script::AfterLogin(packet(2, b"\0\0\0\x02\0\0\0"))),
-    ]
-}
-
-#[tokio::test]
-async fn a_replica_that_talks_nonsense_to_new_connections_is_passed_over() {
-    let flavor = flavors()[0];
-    // The probes keep their connection, so that the replica stays up; new connections meet the nonsense.
-    let extra = "[timeouts]\nconnect = \"300ms\"\n[pool]\nidle_timeout = \"1ms\"\n";
-    let cluster = Cluster::start(flavor, 1).await.unwrap();
-    let (bed, relays) = Bed::with_relays(cluster, extra).await;
-    let mut conn = fill(&bed).await;
-    let server = bed.weir.context.cluster.load().members[1].server.clone();
-    for (what, script) in scripts() {
-        bed.until_serves("db1", true).await;
-        let fake = Fake::start(script).await;
-        relays[1].set(Line::Diverted(fake.address));
-        server.pool.drop_idle();
-        let before = server.metrics.connect_failures.value();
-        until(&format!("{what} is met"), async || {
-            let count: Option<u32> = conn.query_first("SELECT COUNT(*) FROM t").await.unwrap();
-            assert_eq!(count, Some(ROWS), "{what}");
-            server.metrics.connect_failures.value() > before
-        })
-        .await;
-        conn.query_drop("UPDATE t SET v = REPEAT('x', 300) WHERE id = 1").await.unwrap();
-        relays[1].set(Line::Open);
-    }
-    drop(conn);
-    bed.stop().await;
-}
-
-#[tokio::test]
-async fn nonsense_instead_of_a_reply_costs_one_connection() {
-    let flavor = flavors()[0];
-    let (bed, relays, mut conn) = broken_bed(flavor, "").await;
-    let readers = Readers::start(&bed, 3).await;
-    let giant = b"\xFE\xFF\xFF\x01\0".to_vec();
-    let definitions = [packet(1, b"\x01"), packet(2, b"\x03def"), packet(9, b"\x03abc")].concat();
-    let trailing = [packet(1, b"\0\0\0\x02\0\0\0"), b"more".to_vec()].concat();
-    let cases: &[(&str, Vec<u8>)] = &[
-        ("another protocol", b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()),
-        ("a wrong sequence number", packet(7, b"\0\0\0\x02\0\0\0")),
-        ("a giant OK", giant),
-        ("an empty packet", packet(1, b"")),
-        ("an OK cut short", packet(1, b"\0\xFC")),
-        ("an error cut short", packet(1, b"\xFF\x01")),
-        ("a wrong number within the reply", definitions),
-        ("bytes behind the end", trailing),
-        ("a request for a local file", packet(1, b"\xFB/etc/passwd")),
-        ("a column count without end", packet(1, b"\xFE\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF")),
-        ("half a header", b"\x07\0".to_vec()),
-    ];
-    for (what, reply) in cases {
-        relays[0].on("/*here*/", Fault::Replace(reply.clone()));
-        let written = conn.query_drop("/*here*/ INSERT INTO t (v) VALUES ('n')").await;
-        match written {
-            Err(mysql_async::Error::Server(error)) => assert_eq!(error.code, 2013, "{what}"),
-            // The reply had begun as a proper one does.
-            Err(mysql_async::Error::Io(_)) => conn = bed.connect().await,
-            // The reply was whole: what follows it spoils the connection only.
-            Ok(()) if *what == "bytes behind the end" => {}
-            other => panic!("{what}: {other:?}"),
-        }
-        until("the replica serves", async || bed.serves("db1")).await;
-        relays[1].on("/*here*/", Fault::Replace(reply.clone()));
-        let read = conn.query_first::<u32, _>("/*here*/ SELECT COUNT(*) FROM t WHERE v <> 'n'").await;
-        match read {
-            Ok(None) if *what == "bytes behind the end" => {}
-            Ok(count) => assert_eq!(count, Some(ROWS), "{what}"),
-            Err(mysql_async::Error::Server(error)) => assert_eq!(error.code, 2013, "{what}"),
-            Err(mysql_async::Error::Io(_)) => conn = bed.connect().await,
-            other => panic!("{what}: {other:?}"),
-        }
-        readers.go_on(5, what).await;
-    }
-    readers.end("other sessions").await;
-    drop(conn);
-    bed.stop().await;
-}
-
-#[tokio::test]
-async fn the_query_of_a_client_that_hangs_up_is_killed() {
-    for flavor in flavors() {
-        let bed = Bed::start(flavor, "").await;
-        for (hint, server) in [("writer", &bed.cluster.writer), ("server=db1", &bed.cluster.replicas[0])] {
-            let mut conn = bed.connect().await;
-            let asking = tokio::spawn(async move {
-                conn.query_drop(format!("/* weir:{hint} */ SELECT SLEEP(600), 'unmistakable'")).await
-            });
-            let runs = async || {
-                let rows = server.rows("SHOW FULL PROCESSLIST").await.unwrap();
-                rows.iter().any(|row| {
-                    let text: Option<String> = row.get("Info").unwrap();
-                    text.is_some_and(|text| text.contains("unmistakable"))
-                })
-            };
-            until(&format!("{flavor} {hint}: it runs"), runs).await;
-            asking.abort();
-            until(&format!("{flavor} {hint}: it is killed"), async || !runs().await).await;
-        }
-        bed.stop().await;
-    }
-}
-
-/// Resident memory of this process, which Weir is part of, MiB.
-fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
-}
-
-#[tokio::test]
-async fn a_client_that_does_not_read_holds_back_its_own_reply_only() {
-    for flavor in flavors() {
-        let bed = Bed::start(flavor, "[runtime]\nworkers = 1\n").await;
-        drop(fill(&bed).await);
-        let before = resident();
-        let mut lazy = Vec::new();
-        for _ in 0..4 {
-            let mut conn = bed.connect().await;
-            // 200 MB each, of which nobody reads more than a few rows.
-            let big = "SELECT a.id, REPEAT('y', 100000) FROM t a, t b WHERE b.id <= 4";
-            let mut result = conn.query_iter(big).await.unwrap();
-            assert!(result.next().await.unwrap().is_some(), "{flavor}");
-            drop(result);
-            lazy.push(conn);
-        }
-        let readers = Readers::start(&bed, 4).await;
-        readers.go_on(200, "beside clients that do not read").await;
-        readers.end("beside clients that do not read").await;
-        let grown = resident().saturating_sub(before);
-        assert!(grown < 64, "{flavor}: memory grew by {grown} MiB");
-        drop(lazy);
         bed.stop().await;
     }
 }

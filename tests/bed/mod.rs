@@ -7,6 +7,7 @@ pub mod http;
 pub mod load;
 pub mod process;
 pub mod raw;
+pub mod readers;
 pub mod relay;
 
 use std::{
