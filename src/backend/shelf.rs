@@ -238,7 +238,7 @@ mod tests {
             assert_eq!(shelf.take(0, |_| None), Take::Open(None));
             assert_eq!(shelf.put(connection, now, now), Put::Shelved);
         }
-        assert_eq!(shelf.take(1, |&connection| (connection == 0).then_some(0)), Take::Use(0));
+        assert_eq!(shelf.take(2, |&connection| (connection == 0).then_some(1)), Take::Use(0));
     }
 
     #[test]
