@@ -82,8 +82,6 @@ fn variables() {
                 "SET TRANSACTION READ ONLY",
                 "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
                 "SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ WRITE",
-                "SET ROLE a",
-                "SET ROLE ALL",
                 "SET sql_mode = REPLACE('a', 'b', 'c')",
                 "SET sql_mode = DEFAULT",
                 "SET sql_log_bin = 0, foreign_key_checks = OFF",
@@ -149,9 +147,20 @@ fn variables() {
             Effects::SESSION_TRACKING.with(Effects::SYSTEM_VARIABLE),
             &["SELECT @@session_track_gtids", "SELECT @@SESSION.Session_Track_Schema"],
         ),
-        Row(&[MARIADB], Kind::Set, NONE, &["SET STATEMENT max_statement_time=1 FOR SELECT 1"]),
-        Row(&[MARIADB], Kind::Set, Effects::LOCKING_READ, &["SET STATEMENT a=1 FOR SELECT * FROM t FOR UPDATE"]),
-        Row(&[MARIADB], Kind::Unknown, NONE, &["SET STATEMENT a=1 FOR", "SET STATEMENT a=1 FOR FROB"]),
+        Row(BOTH, Kind::Set, Effects::ROLE, &["SET ROLE a", "SET ROLE ALL"]),
+        Row(&[MARIADB], Kind::Set, Effects::STATEMENT_VARIABLES, &["SET STATEMENT max_statement_time=1 FOR SELECT 1"]),
+        Row(
+            &[MARIADB],
+            Kind::Set,
+            Effects::LOCKING_READ.with(Effects::STATEMENT_VARIABLES),
+            &["SET STATEMENT a=1 FOR SELECT * FROM t FOR UPDATE"],
+        ),
+        Row(
+            &[MARIADB],
+            Kind::Unknown,
+            Effects::STATEMENT_VARIABLES,
+            &["SET STATEMENT a=1 FOR", "SET STATEMENT a=1 FOR FROB"],
+        ),
     ]);
 }
 

@@ -28,9 +28,6 @@ fn writes() {
                 "DELETE FROM t WHERE a IN (SELECT 1) RETURNING a",
                 "LOAD DATA INFILE 'x' INTO TABLE t (a, b)",
                 "LOAD XML INFILE 'x' INTO TABLE t",
-                "CALL p",
-                "CALL p(1, 2)",
-                "CALL s.p(1)",
                 "DO SLEEP(1)",
                 "WITH a AS (SELECT 1) UPDATE t JOIN a SET t.x = 1",
                 "WITH a (b) AS (SELECT 1) DELETE FROM t WHERE x IN (SELECT b FROM a)",
@@ -56,8 +53,6 @@ fn writes() {
                 "ANALYZE FORMAT=JSON DELETE FROM t",
                 "ANALYZE INSERT INTO t (a) VALUES (1)",
                 "ANALYZE WITH a AS (SELECT 1) DELETE FROM t",
-                "SET STATEMENT max_statement_time=1 FOR DELETE FROM t",
-                "SET STATEMENT max_statement_time=1, sort_buffer_size=1 FOR INSERT INTO t (a) VALUES (1)",
             ],
         ),
         Row(
@@ -69,7 +64,18 @@ fn writes() {
                 "load data low_priority local infile 'x' replace into table t (a)",
             ],
         ),
-        Row(BOTH, Kind::Write, Effects::USER_VARIABLE, &["CALL p(@x)", "LOAD DATA INFILE 'x' INTO TABLE t (@a, b)"]),
+        Row(
+            &[MARIADB],
+            Kind::Write,
+            Effects::STATEMENT_VARIABLES,
+            &[
+                "SET STATEMENT max_statement_time=1 FOR DELETE FROM t",
+                "SET STATEMENT max_statement_time=1, sort_buffer_size=1 FOR INSERT INTO t (a) VALUES (1)",
+            ],
+        ),
+        Row(BOTH, Kind::Write, Effects::UNKNOWN_FUNCTION, &["CALL p", "CALL p(1, 2)", "CALL s.p(1)"]),
+        Row(BOTH, Kind::Write, Effects::UNKNOWN_FUNCTION.with(Effects::USER_VARIABLE), &["CALL p(@x)"]),
+        Row(BOTH, Kind::Write, Effects::USER_VARIABLE, &["LOAD DATA INFILE 'x' INTO TABLE t (@a, b)"]),
         Row(
             BOTH,
             Kind::Write,
