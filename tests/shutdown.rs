@@ -96,10 +96,13 @@ async fn at_the_deadline_the_rest_is_cut() {
     waiting.query_drop("BEGIN").await.unwrap();
     waiting.query_drop("INSERT INTO t VALUES (1)").await.unwrap();
     let running = tokio::spawn(async move { running.query_drop("SELECT SLEEP(100)").await.unwrap_err() });
-    // It waits for a lock within a transaction.
+    // It waits for a lock within a transaction. Whoever has the lock is not cut, or the insert might succeed first.
+    let mut holder = front.cluster.writer.connect().await.unwrap();
+    holder.query_drop("BEGIN").await.unwrap();
+    holder.query_drop("INSERT INTO app.t VALUES (2)").await.unwrap();
     let stuck = tokio::spawn(async move {
         stuck.query_drop("BEGIN").await.unwrap();
-        stuck.query_drop("INSERT INTO t VALUES (1)").await.unwrap_err()
+        stuck.query_drop("INSERT INTO t VALUES (2)").await.unwrap_err()
     });
     until("all three run", || async {
         let list = "SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'app' AND info IS NOT NULL";
