@@ -54,14 +54,15 @@ async fn texts_that_cannot_be_trusted_go_to_the_writer() {
     for flavor in flavors() {
         let bed = Bed::start(flavor, "").await;
         let cases = [
-            ("SET NAMES gbk", "SELECT 1", Reason::Unknown),
+            ("SET NAMES gbk", "SELECT 'é'", Reason::Unknown),
+            ("SET NAMES gbk", "SELECT 1", Reason::Read),
             ("SET NAMES utf8mb4", "SELECT 1", Reason::Read),
             ("USE performance_schema", "SELECT 1", Reason::ConnectionState),
         ];
-        let mut conn = bed.connect().await;
         // Until something was written, a server cannot be told from one without GTIDs.
-        conn.query_drop("CREATE TABLE t (id INT)").await.unwrap();
+        bed.cluster.writer.exec("CREATE TABLE app.t (id INT)").await.unwrap();
         until("positions are known", async || bed.weir.context.cluster.load().has_positions).await;
+        let mut conn = bed.connect().await;
         for (before, read, reason) in cases {
             conn.query_drop(before).await.unwrap();
             let counted = bed.count(reason);

@@ -79,7 +79,7 @@ impl Session {
             Some(Value::Text(name)) => Some(name.as_ref()),
             _ => None,
         };
-        if session::is_ambiguous(charset, self.identity.collation) {
+        if !sql.is_ascii() && session::is_ambiguous(charset, self.identity.collation) {
             statement.kind = statement.kind.max(Kind::Unknown);
         }
         // Tables without a schema in front are about one server there, too.
