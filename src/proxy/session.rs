@@ -23,8 +23,8 @@ use crate::{
 /// How long a server may take to answer a command of Weir's own, and a client to take Weir's last word.
 pub const OWN_COMMAND: Duration = Duration::from_secs(5);
 
-/// A command buffer larger than this is given back after the command, bytes.
-const KEPT_BUFFER: usize = 4096;
+/// Room for a usual command, bytes.
+const USUAL_COMMAND: usize = 256;
 
 /// One client's session.
 pub struct Session {
@@ -235,7 +235,7 @@ impl Session {
         let limit = config.limits.max_packet;
         let deadline = idle.map(|idle| Instant::now() + idle);
         self.client.sequence = 0;
-        payload.reserve(KEPT_BUFFER.min(256));
+        payload.reserve(USUAL_COMMAND);
         let scratch = self.worker.scratch.clone();
         let handle = self.entry.handle.clone();
         let free = self.held.is_none();

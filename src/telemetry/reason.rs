@@ -111,8 +111,6 @@ labelled! {
         TextPrepared => "text-prepared",
         /// A cursor is open.
         Cursor => "cursor",
-        /// `COM_STMT_SEND_LONG_DATA` waits for its execute.
-        LongData => "long-data",
         /// `HANDLER … OPEN`.
         Handler => "handler",
         /// Session tracking was changed by the client.
