@@ -58,6 +58,23 @@ async fn a_reply_that_breaks_is_repeated_or_ends_cleanly() {
 }
 
 #[tokio::test]
+async fn a_shutdown_behind_the_columns_of_a_reply_is_not_seen() {
+    let (bed, relays, mut conn) = broken_bed(flavors()[0], "").await;
+    let column = b"\x03def\0\0\0\x01n\0\x0C\x3F\0\x15\0\0\0\x08\0\0\0\0\0";
+    let columns = [packet(1, b"\x01"), packet(2, column)].concat();
+    for code in [1053, 1927] {
+        bed.until_serves("db1", true).await;
+        let reply = [&columns[..], &packet(3, &error(code, "Server shutdown in progress"))].concat();
+        relays[1].on("/*here*/", Fault::Replace(reply));
+        let count: Option<u32> = conn.query_first("/*here*/ SELECT COUNT(*) FROM t").await.unwrap();
+        assert!(!relays[1].is_armed(), "{code}: the statement went there");
+        assert_eq!(count, Some(ROWS), "{code}");
+    }
+    drop(conn);
+    bed.stop().await;
+}
+
+#[tokio::test]
 async fn a_write_whose_connection_breaks_is_never_repeated() {
     for flavor in flavors() {
         let (bed, relays, mut conn) = broken_bed(flavor, "").await;

@@ -3,11 +3,11 @@
 
 use std::cell::Cell;
 
-use super::relay::{Observer, replace_payload};
+use super::relay::{Observer, Verdict, replace_payload};
 use crate::{
     context::Context,
     protocol::{
-        Capabilities, Change, Control, ControlKind, HEADER, Header, Malformed, OkPacket, Prepared, ServerError, Status,
+        Capabilities, Change, Control, ControlKind, HEADER, Malformed, OkPacket, Prepared, ServerError, Status,
         changes, wire::put_lenenc_bytes,
     },
     session::SessionState,
@@ -75,7 +75,7 @@ pub struct ReplyObserver<'a> {
 }
 
 impl Observer for ReplyObserver<'_> {
-    fn control(&mut self, control: Control, packet: &mut [u8]) -> Result<usize, Malformed> {
+    fn control(&mut self, control: Control, packet: &mut [u8], unseen: bool) -> Result<Verdict, Malformed> {
         let payload = packet.get(HEADER..).ok_or(Malformed("header"))?;
         match control.kind {
             ControlKind::Ok => {
@@ -92,7 +92,7 @@ impl Observer for ReplyObserver<'_> {
                 }
                 if ok.status.has(Status::SESSION_STATE_CHANGED) && !self.unfiltered {
                     let told = self.told(&ok, payload.first().copied().unwrap_or_default());
-                    return replace_payload(packet, &told);
+                    return replace_payload(packet, &told).map(Verdict::Pass);
                 }
             }
             ControlKind::Eof => {
@@ -109,16 +109,14 @@ impl Observer for ReplyObserver<'_> {
             ControlKind::Err => {
                 let error = ServerError::parse(payload)?;
                 self.error = Some(error.code);
-                // Of a reply that has begun, nothing can be withheld.
-                let first = Header::parse(packet).is_some_and(|header| header.sequence == 1);
-                if first && self.withhold.covers(&error) {
+                if unseen && self.withhold.covers(&error) {
                     self.withheld = Some(error);
-                    return Ok(0);
+                    return Ok(Verdict::Withhold);
                 }
                 if self.overdue.get() && error.code == ServerError::interrupted().code {
                     // The number and the SQLSTATE of a time limit; the text says that it was interrupted.
                     let told = ServerError { message: error.message, ..ServerError::statement_timeout() };
-                    return replace_payload(packet, &told.payload(Capabilities::PROTOCOL_41));
+                    return replace_payload(packet, &told.payload(Capabilities::PROTOCOL_41)).map(Verdict::Pass);
                 }
             }
             ControlKind::Prepared => {
@@ -132,7 +130,7 @@ impl Observer for ReplyObserver<'_> {
             // Weir does not offer LOCAL INFILE to clients and does not ask servers for it.
             ControlKind::Infile => return Err(Malformed("header byte")),
         }
-        Ok(control.length)
+        Ok(Verdict::Pass(control.length))
     }
 }
 
@@ -205,7 +203,7 @@ mod tests {
             insert_id: 0,
         };
         let control = Control { kind: ControlKind::Ok, length: packet.len(), last: true };
-        let length = observer.control(control, &mut packet).unwrap();
+        let Verdict::Pass(length) = observer.control(control, &mut packet, true).unwrap() else { panic!("withheld") };
         assert_eq!(usize::from(packet[0]), length - HEADER);
         packet[HEADER..length].to_vec()
     }

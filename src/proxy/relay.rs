@@ -23,8 +23,17 @@ const AHEAD: usize = 64 * 1024;
 
 /// Looks into the packets that end a result. May change them in place, never make them longer.
 pub trait Observer {
-    /// `packet` is header and payload. Returns its new length; 0: the client does not get it.
-    fn control(&mut self, control: Control, packet: &mut [u8]) -> Result<usize, Malformed>;
+    /// `packet` is header and payload. `unseen`: the client has got nothing of the reply yet.
+    fn control(&mut self, control: Control, packet: &mut [u8], unseen: bool) -> Result<Verdict, Malformed>;
+}
+
+/// What becomes of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The client gets it. It has this length now.
+    Pass(usize),
+    /// The client gets neither it nor what stood in front of it. It must be the reply's last, and the reply unseen.
+    Withhold,
 }
 
 /// How a relay failed.
@@ -56,6 +65,8 @@ pub struct Relay<'a, O> {
     patience: Duration,
     /// Runs while it takes none.
     stall: Option<Pin<Box<Sleep>>>,
+    /// What the client was sent before this reply, bytes.
+    before: u64,
 }
 
 impl<'a, O: Observer> Relay<'a, O> {
@@ -67,8 +78,8 @@ impl<'a, O: Observer> Relay<'a, O> {
         scratch: &'a Scratch,
         patience: Duration,
     ) -> Self {
-        let (pending, carry) = (Vec::new(), Vec::new());
-        Self { client, server, tracker, observer, scratch, pending, written: 0, carry, patience, stall: None }
+        let (pending, carry, before) = (Vec::new(), Vec::new(), client.written);
+        Self { client, server, tracker, observer, scratch, pending, written: 0, carry, patience, stall: None, before }
     }
 
     /// Runs until the reply is complete and written. Cancel-safe: what was read and not written is kept in `self`.
@@ -130,11 +141,16 @@ impl<'a, O: Observer> Relay<'a, O> {
             let progress = self.tracker.advance(&bytes[at..])?;
             at += progress.pass;
             let Some(control) = progress.control else { break };
+            let unseen = self.client.written == self.before && self.pending.is_empty();
             let packet = &mut bytes[at..at + control.length];
-            let length = self.observer.control(control, packet)?;
-            if length != control.length {
-                self.write(cx, &bytes[from..at + length])?;
-                from = at + control.length;
+            let verdict = self.observer.control(control, packet, unseen)?;
+            match verdict {
+                Verdict::Pass(length) if length == control.length => {}
+                Verdict::Pass(length) => {
+                    self.write(cx, &bytes[from..at + length])?;
+                    from = at + control.length;
+                }
+                Verdict::Withhold => from = at + control.length,
             }
             at += control.length;
         }
@@ -188,8 +204,8 @@ mod tests {
     struct Nobody;
 
     impl Observer for Nobody {
-        fn control(&mut self, control: Control, _: &mut [u8]) -> Result<usize, Malformed> {
-            Ok(control.length)
+        fn control(&mut self, control: Control, _: &mut [u8], _: bool) -> Result<Verdict, Malformed> {
+            Ok(Verdict::Pass(control.length))
         }
     }
 
