@@ -40,6 +40,11 @@ impl PreparedText {
     pub fn own(&self) -> Self {
         Self { hash: self.hash, sql: self.sql.clone(), settings: self.settings.clone(), shared: Sharing::Nobody }
     }
+
+    /// Whether it is such a text.
+    pub fn is_own(&self) -> bool {
+        self.shared == Sharing::Nobody
+    }
 }
 
 impl PartialEq for PreparedText {
@@ -98,7 +103,9 @@ impl Statements {
         if self.known.len() <= MOST {
             return None;
         }
-        let least = self.known.iter().min_by_key(|(_, entry)| entry.used).map(|(text, _)| text.clone())?;
+        // One that belongs to a session has a cursor open: its session says when it is over.
+        let shared = self.known.iter().filter(|(text, _)| !text.is_own());
+        let least = shared.min_by_key(|(_, entry)| entry.used).map(|(text, _)| text.clone())?;
         self.known.remove(&least).map(|entry| entry.id)
     }
 
@@ -139,5 +146,17 @@ mod tests {
         assert_eq!(statements.id(&text("SELECT 0", "")), Some(0));
         assert_eq!(statements.insert(text("SELECT x", ""), 999), Some(1));
         assert!(statements.has(&text("SELECT 0", "")));
+    }
+
+    #[test]
+    fn one_with_a_cursor_is_not_forgotten() {
+        let mut statements = Statements::default();
+        let own = Arc::new(text("SELECT 0", "").own());
+        assert_eq!(statements.insert(own.clone(), 1000), None);
+        for id in 0..2 * MOST as u32 {
+            let _ = statements.insert(text(&format!("SELECT {id}"), ""), id);
+        }
+        assert_eq!(statements.id(&own), Some(1000));
+        assert_eq!(statements.known.len(), MOST);
     }
 }

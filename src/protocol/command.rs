@@ -57,11 +57,18 @@ pub enum Command<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Execute<'a> {
     pub statement: u32,
-    /// Cursor type; 0 asks for no cursor.
+    /// Cursor type and, with query attributes, `PARAMETER_COUNT_AVAILABLE`.
     pub flags: u8,
     pub iterations: u32,
     /// NULL bitmap, new-parameters-bound flag, types, values.
     pub parameters: &'a [u8],
+}
+
+impl Execute<'_> {
+    /// `CURSOR_TYPE_READ_ONLY`, `FOR_UPDATE` or `SCROLLABLE`.
+    pub fn wants_cursor(&self) -> bool {
+        self.flags & 7 != 0
+    }
 }
 
 /// The field that names a prepared statement.

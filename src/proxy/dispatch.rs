@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use super::{
     login,
-    run::{Body, Request},
+    request::{Body, Request},
     session::{End, Session},
 };
 use crate::{
@@ -131,29 +131,30 @@ impl Session {
                         'max_allowed_packet' bytes";
             return self.send_error(&ServerError::other(text)).await;
         }
-        if execute.flags != 0 {
-            // The server closes a statement's cursor when the statement runs again, so nobody else may use this one.
-            statement.text = Arc::new(statement.text.own());
-        }
-        let text = statement.text.clone();
-        let facts = self.classify(&text.sql);
+        let shared = statement.text.clone();
+        self.drop_cursor(execute.statement);
+        let facts = self.classify(&shared.sql);
         if facts.kind == Kind::Kill
-            && let Some(killed) = self.kill_by_text(&text.sql).await
+            && let Some(killed) = self.kill_by_text(&shared.sql).await
         {
             return killed;
         }
-        let body = Body::Execute { execute, text: text.clone() };
-        self.run(Request { sql: &text.sql, body, ..Request::plain(b"", Shape::Results, facts) }).await
+        let text = match execute.wants_cursor() && facts.kind != Kind::Write {
+            // The server closes a statement's cursor when the statement runs again, so nobody else may use this one.
+            true => Arc::new(shared.own()),
+            false => shared.clone(),
+        };
+        let body = Body::Execute { execute, text };
+        self.run(Request { sql: &shared.sql, body, ..Request::plain(b"", Shape::Results, facts) }).await
     }
 
     async fn fetch(&mut self, id: u32, payload: &[u8]) -> Result<(), End> {
         let Some(statement) = self.statements.find(id) else {
             return self.send_error(&ServerError::unknown_statement(id, "mysqld_stmt_fetch")).await;
         };
-        if !statement.cursor {
+        let Some(text) = statement.cursor.clone() else {
             return self.send_error(&ServerError::no_open_cursor(id)).await;
-        }
-        let text = statement.text.clone();
+        };
         let body = Body::Statement { payload, text, id };
         self.run(Request { body, ..Request::plain(payload, Shape::Rows, OTHER) }).await
     }
@@ -162,26 +163,19 @@ impl Session {
         let Some(statement) = self.statements.find(id) else {
             return self.send_error(&ServerError::unknown_statement(id, "mysqld_stmt_reset")).await;
         };
-        let had_cursor = statement.cursor;
-        statement.reset();
-        if had_cursor {
-            self.drop_cursor(id);
-        }
+        statement.forget_long_data();
+        self.drop_cursor(id);
         self.local_ok().await
     }
 
     fn close(&mut self, id: u32) {
-        if self.statements.find(id).is_some_and(|statement| statement.cursor) {
-            self.drop_cursor(id);
-        }
+        self.drop_cursor(id);
         self.statements.remove(id);
     }
 
-    /// A cursor ends with its statement: the server's copy is closed, and opened again when it is needed.
+    /// Closes a statement's cursor, if it has one, and with it the server's statement, which nobody else uses.
     fn drop_cursor(&mut self, id: u32) {
-        let Some(statement) = self.statements.find(id) else { return };
-        statement.cursor = false;
-        let text = statement.text.clone();
+        let Some(text) = self.statements.find(id).and_then(|statement| statement.cursor.take()) else { return };
         if let Some(held) = &mut self.held {
             held.lease.connection_mut().close_statement(&text);
         }

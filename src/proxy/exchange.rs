@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use super::{
     observe::ReplyObserver,
     relay::{Relay, RelayError},
-    run::{Body, Request, with_statement_id},
+    request::{Body, Request, with_statement_id},
     session::{Held, Session},
 };
 use crate::{

@@ -26,8 +26,8 @@ pub struct ClientStatement {
     long_data: Vec<(u16, Vec<u8>)>,
     /// More long data came than the session may hold.
     overflow: bool,
-    /// A cursor is open on the connection that the session holds.
-    pub cursor: bool,
+    /// The copy of the text whose cursor is open on the connection that the session holds.
+    pub cursor: Option<Arc<PreparedText>>,
 }
 
 impl ClientStatements {
@@ -48,7 +48,7 @@ impl ClientStatements {
 
     pub fn insert(&mut self, id: u32, text: Arc<PreparedText>, parameters: u16) {
         let statement =
-            ClientStatement { text, parameters, types: None, long_data: Vec::new(), overflow: false, cursor: false };
+            ClientStatement { text, parameters, types: None, long_data: Vec::new(), overflow: false, cursor: None };
         self.statements.insert(id, statement);
     }
 
@@ -65,13 +65,13 @@ impl ClientStatements {
     }
 
     pub fn any_cursor(&self) -> bool {
-        self.statements.values().any(|statement| statement.cursor)
+        self.statements.values().any(|statement| statement.cursor.is_some())
     }
 
     /// The cursors went with the connection.
     pub fn lose_cursors(&mut self) {
         for statement in self.statements.values_mut() {
-            statement.cursor = false;
+            statement.cursor = None;
         }
     }
 
@@ -98,12 +98,6 @@ impl ClientStatements {
 }
 
 impl ClientStatement {
-    /// `COM_STMT_RESET`: long data and cursor are gone.
-    pub fn reset(&mut self) {
-        self.forget_long_data();
-        self.cursor = false;
-    }
-
     pub fn forget_long_data(&mut self) {
         self.long_data.clear();
         self.overflow = false;

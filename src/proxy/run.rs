@@ -1,107 +1,21 @@
-//! One statement from its decision to its end: lease, exchange, retry, and what is learned from it.
+//! One statement from its decision to its end: lease, exchange, retry.
 
-use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Instant};
+use std::{net::IpAddr, time::Instant};
 
 use super::{
     acquire::{Acquired, Search},
-    exchange::{Exchanged, Failure},
-    observe::Withhold,
-    session::{End, Held, Session},
+    exchange::Failure,
+    request::Request,
+    session::{End, Session},
     turn::Turn,
 };
 use crate::{
-    backend::PreparedText,
     config::{Config, Consistency, Rule},
     context::Kill,
-    protocol::{Capabilities, Execute, ServerError, Shape, Status},
+    protocol::ServerError,
     routing::{self, Asked, Decision, Situation, Target},
-    session::Pins,
-    sql::{Access, Effects, Kind, Statement},
-    telemetry::{Pin, Reason},
+    telemetry::Reason,
 };
-
-/// A command that runs on a server.
-pub struct Request<'a> {
-    /// The text that rules look at.
-    pub sql: &'a [u8],
-    pub body: Body<'a>,
-    pub shape: Shape,
-    pub statement: Statement<'a>,
-    /// What the client is not to hear, as it can be sent elsewhere.
-    pub withhold: Withhold,
-}
-
-/// What is sent.
-pub enum Body<'a> {
-    /// These bytes.
-    Plain(&'a [u8]),
-    /// `COM_STMT_PREPARE`, whose statement is remembered.
-    Prepare { payload: &'a [u8], text: Arc<PreparedText> },
-    /// `COM_STMT_EXECUTE`, on whatever connection.
-    Execute { execute: Execute<'a>, text: Arc<PreparedText> },
-    /// Another command of a prepared statement, whose id stands behind the command byte.
-    Statement { payload: &'a [u8], text: Arc<PreparedText>, id: u32 },
-}
-
-impl<'a> Request<'a> {
-    /// A command that is sent as it came.
-    pub fn plain(payload: &'a [u8], shape: Shape, statement: Statement<'a>) -> Self {
-        Self { sql: b"", body: Body::Plain(payload), shape, statement, withhold: Withhold::Nothing }
-    }
-
-    /// The statement that must be prepared on the connection.
-    pub fn text(&self) -> Option<&Arc<PreparedText>> {
-        match &self.body {
-            Body::Execute { text, .. } | Body::Statement { text, .. } => Some(text),
-            Body::Plain(_) | Body::Prepare { .. } => None,
-        }
-    }
-
-    /// What the server did: preparing does nothing of what the text says.
-    fn ran(&self) -> Statement<'a> {
-        match self.body {
-            Body::Prepare { .. } => Statement { kind: Kind::Read, effects: Effects::NONE, hint: None },
-            _ => self.statement,
-        }
-    }
-
-    /// Whether it may run again on another connection: nothing of it stays behind on a server.
-    fn repeatable(&self) -> bool {
-        let Statement { kind, effects, .. } = self.statement;
-        match kind {
-            _ if matches!(self.body, Body::Prepare { .. }) => true,
-            Kind::Read => !self.may_write() && !effects.has(Effects::FILE),
-            // The transaction ends with its connection.
-            Kind::Begin(_) => !effects.has(Effects::MULTI),
-            _ => false,
-        }
-    }
-
-    /// Whether it may change data.
-    fn may_write(&self) -> bool {
-        let Statement { kind, effects, .. } = self.statement;
-        match kind {
-            _ if matches!(self.body, Body::Prepare { .. }) => false,
-            Kind::Empty | Kind::Diagnostics | Kind::Use | Kind::Kill => false,
-            Kind::Read | Kind::Set | Kind::Begin(_) => effects.any(Effects::UNKNOWN_FUNCTION.with(Effects::SEQUENCE)),
-            _ => true,
-        }
-    }
-
-    /// Whether it is one statement that a server runs wholly or not at all.
-    fn is_atomic_write(&self) -> bool {
-        let Statement { kind, effects, .. } = self.statement;
-        matches!(kind, Kind::Write | Kind::Ddl) && !effects.any(Effects::MULTI.with(Effects::UNKNOWN_FUNCTION))
-    }
-
-    fn withhold(&self, target: Target<'_>) -> Withhold {
-        match target {
-            Target::Writer if self.is_atomic_write() => Withhold::ReadOnly,
-            Target::Writer | Target::Reader | Target::Group(_) if self.repeatable() => Withhold::Shutdown,
-            _ => Withhold::Nothing,
-        }
-    }
-}
 
 impl Session {
     /// Runs a request and answers the client.
@@ -303,121 +217,6 @@ impl Session {
         }
         End::Error(ServerError::server_lost())
     }
-
-    /// Learns what the reply said, and keeps the connection for [`Session::settle`] to judge.
-    async fn finish(
-        &mut self,
-        mut held: Held,
-        request: &Request<'_>,
-        exchanged: Exchanged,
-        reason: Reason,
-    ) -> Result<(), End> {
-        self.count_on_server(&held, request, &exchanged);
-        let pins = self.state.pins();
-        if let Body::Execute { execute, .. } = &request.body {
-            self.was_executed(execute, &exchanged);
-        }
-        self.learn_of_writes(&held, request, &exchanged, reason);
-        if exchanged.error.is_none() {
-            self.state.observe_text(request.ran().effects);
-            self.remember_statement(&mut held, request, &exchanged);
-        }
-        let effects = request.statement.effects;
-        let asked_back = exchanged.error.is_some() || exchanged.warnings > 0 || effects.has(Effects::CALC_FOUND_ROWS);
-        if exchanged.insert_id != 0 {
-            held.lease.connection_mut().insert_id = exchanged.insert_id;
-        }
-        self.note_use(&mut held, asked_back);
-        let Some(mut held) = self.inquire(held, &request.ran(), &exchanged, pins).await? else { return Ok(()) };
-        held.lease.connection_mut().settings = self.state.settings().clone();
-        self.held = Some(held);
-        Ok(())
-    }
-
-    fn count_pins(&self, before: Pins) {
-        for pin in self.state.pins().iter().filter(|&pin| !before.has(pin)) {
-            self.worker.shard().pin(pin).inc();
-        }
-    }
-
-    /// Remembers what reads must see from now on, beyond the positions that the reply told.
-    fn learn_of_writes(&mut self, held: &Held, request: &Request<'_>, exchanged: &Exchanged, reason: Reason) {
-        let told = self.state.take_told();
-        let wrote = reason == Reason::Transaction || request.may_write();
-        let Statement { kind, effects, .. } = request.statement;
-        let unseen = match exchanged.error {
-            // Parts of it may be committed, and an error tells no position.
-            Some(_) => request.may_write() && !request.is_atomic_write() && kind != Kind::Transaction,
-            None if told => false,
-            // Only an OK tells positions, and only those that count writes have some to tell.
-            None => {
-                let eof = !held.lease.connection().capabilities.has(Capabilities::DEPRECATE_EOF);
-                let blind = !self.worker.context.cluster.load().has_positions;
-                wrote && (blind || eof && kind == Kind::Read && effects.has(Effects::UNKNOWN_FUNCTION))
-            }
-        };
-        if unseen {
-            self.note_unseen_write();
-        }
-    }
-
-    fn note_unseen_write(&mut self) {
-        let now = Instant::now();
-        self.state.wrote_unseen(now);
-        self.worker.context.wrote_unseen(now);
-    }
-
-    fn remember_statement(&mut self, held: &mut Held, request: &Request<'_>, exchanged: &Exchanged) {
-        match &request.body {
-            Body::Prepare { text, .. } => {
-                let Some((id, prepared)) = exchanged.prepared else { return };
-                held.lease.connection_mut().remember_statement(text.clone(), prepared.statement);
-                self.statements.insert(id, text.clone(), prepared.parameters);
-            }
-            Body::Statement { id, .. } => {
-                if exchanged.status.has(Status::LAST_ROW_SENT)
-                    && let Some(statement) = self.statements.find(*id)
-                {
-                    statement.cursor = false;
-                }
-                self.pin_cursors();
-            }
-            Body::Execute { .. } | Body::Plain(_) => {}
-        }
-    }
-
-    /// An execute uses up the long data and closes the cursor that was open, whether it succeeds or not.
-    fn was_executed(&mut self, execute: &Execute<'_>, exchanged: &Exchanged) {
-        let open = execute.flags != 0 && exchanged.error.is_none() && exchanged.status.has(Status::CURSOR_EXISTS);
-        let Some(statement) = self.statements.find(execute.statement) else { return };
-        statement.forget_long_data();
-        if std::mem::replace(&mut statement.cursor, open) != open {
-            self.pin_cursors();
-        }
-    }
-
-    fn pin_cursors(&mut self) {
-        if self.statements.any_cursor() {
-            self.state.add_pin(Pin::Cursor);
-        } else {
-            self.state.remove_pin(Pin::Cursor);
-        }
-    }
-
-    fn count_on_server(&self, held: &Held, request: &Request<'_>, exchanged: &Exchanged) {
-        let shard = held.server.metrics.shard(self.worker.index);
-        if exchanged.error.is_some() {
-            shard.errors.inc();
-        }
-        match request.statement.kind {
-            Kind::Begin(Access::ReadOnly | Access::ReadWrite) => shard.transactions.inc(),
-            // Its begin was counted.
-            Kind::Transaction => {}
-            Kind::Read => shard.reads.inc(),
-            _ => shard.writes.inc(),
-        }
-        self.worker.shard().bytes_out.add(exchanged.sent);
-    }
 }
 
 /// What follows a failure.
@@ -426,16 +225,4 @@ enum Next {
     GiveUp,
     Writer,
     Elsewhere,
-}
-
-/// The payload of a request, with a server's statement id where one belongs.
-pub fn with_statement_id<'a>(payload: &'a [u8], id: u32) -> Cow<'a, [u8]> {
-    let mut patched = payload.to_vec();
-    match patched.get_mut(1..5) {
-        Some(place) => {
-            place.copy_from_slice(&id.to_le_bytes());
-            Cow::Owned(patched)
-        }
-        None => Cow::Borrowed(payload),
-    }
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{run::Request, session::Session};
+use super::{request::Request, session::Session};
 use crate::{
     config::{Config, ServerId},
     sql,

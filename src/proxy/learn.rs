@@ -1,0 +1,132 @@
+//! What a session learns from a complete reply: writes that reads must see, statements, cursors, pins.
+
+use std::time::Instant;
+
+use super::{
+    exchange::Exchanged,
+    request::{Body, Request},
+    session::{End, Held, Session},
+};
+use crate::{
+    protocol::{Capabilities, Status},
+    session::Pins,
+    sql::{Access, Effects, Kind, Statement},
+    telemetry::{Pin, Reason},
+};
+
+impl Session {
+    /// Learns what the reply said, and keeps the connection for [`Session::settle`] to judge.
+    pub(super) async fn finish(
+        &mut self,
+        mut held: Held,
+        request: &Request<'_>,
+        exchanged: Exchanged,
+        reason: Reason,
+    ) -> Result<(), End> {
+        self.count_on_server(&held, request, &exchanged);
+        let pins = self.state.pins();
+        self.follow_cursor(&mut held, request, &exchanged);
+        self.learn_of_writes(&held, request, &exchanged, reason);
+        if exchanged.error.is_none() {
+            self.state.observe_text(request.ran().effects);
+            self.remember_statement(&mut held, request, &exchanged);
+        }
+        let effects = request.statement.effects;
+        let asked_back = exchanged.error.is_some() || exchanged.warnings > 0 || effects.has(Effects::CALC_FOUND_ROWS);
+        if exchanged.insert_id != 0 {
+            held.lease.connection_mut().insert_id = exchanged.insert_id;
+        }
+        self.note_use(&mut held, asked_back);
+        let Some(mut held) = self.inquire(held, &request.ran(), &exchanged, pins).await? else { return Ok(()) };
+        held.lease.connection_mut().settings = self.state.settings().clone();
+        self.held = Some(held);
+        Ok(())
+    }
+
+    pub(super) fn count_pins(&self, before: Pins) {
+        for pin in self.state.pins().iter().filter(|&pin| !before.has(pin)) {
+            self.worker.shard().pin(pin).inc();
+        }
+    }
+
+    /// Remembers what reads must see from now on, beyond the positions that the reply told.
+    fn learn_of_writes(&mut self, held: &Held, request: &Request<'_>, exchanged: &Exchanged, reason: Reason) {
+        let told = self.state.take_told();
+        let wrote = reason == Reason::Transaction || request.may_write();
+        let Statement { kind, effects, .. } = request.statement;
+        let unseen = match exchanged.error {
+            // Parts of it may be committed, and an error tells no position.
+            Some(_) => request.may_write() && !request.is_atomic_write() && kind != Kind::Transaction,
+            None if told => false,
+            // Only an OK tells positions, and only those that count writes have some to tell.
+            None => {
+                let eof = !held.lease.connection().capabilities.has(Capabilities::DEPRECATE_EOF);
+                let blind = !self.worker.context.cluster.load().has_positions;
+                wrote && (blind || eof && kind == Kind::Read && effects.has(Effects::UNKNOWN_FUNCTION))
+            }
+        };
+        if unseen {
+            self.note_unseen_write();
+        }
+    }
+
+    pub(super) fn note_unseen_write(&mut self) {
+        let now = Instant::now();
+        self.state.wrote_unseen(now);
+        self.worker.context.wrote_unseen(now);
+    }
+
+    fn remember_statement(&mut self, held: &mut Held, request: &Request<'_>, exchanged: &Exchanged) {
+        if let Body::Prepare { text, .. } = &request.body
+            && let Some((id, prepared)) = exchanged.prepared
+        {
+            held.lease.connection_mut().remember_statement(text.clone(), prepared.statement);
+            self.statements.insert(id, text.clone(), prepared.parameters);
+        }
+    }
+
+    /// An execute uses up the long data, and may open a cursor; the last row closes it. The server's statement was
+    /// prepared for the cursor alone and is closed with it.
+    fn follow_cursor(&mut self, held: &mut Held, request: &Request<'_>, exchanged: &Exchanged) {
+        let (text, id, open) = match &request.body {
+            Body::Execute { execute, text } => {
+                if let Some(statement) = self.statements.find(execute.statement) {
+                    statement.forget_long_data();
+                }
+                if !text.is_own() {
+                    return;
+                }
+                let open = exchanged.error.is_none() && exchanged.status.has(Status::CURSOR_EXISTS);
+                (text, execute.statement, open)
+            }
+            Body::Statement { text, id, .. } => (text, *id, !exchanged.status.has(Status::LAST_ROW_SENT)),
+            Body::Plain(_) | Body::Prepare { .. } => return,
+        };
+        let Some(statement) = self.statements.find(id) else { return };
+        if open {
+            statement.cursor = Some(text.clone());
+            self.state.add_pin(Pin::Cursor);
+            return;
+        }
+        statement.cursor = None;
+        held.lease.connection_mut().close_statement(text);
+        if !self.statements.any_cursor() {
+            self.state.remove_pin(Pin::Cursor);
+        }
+    }
+
+    fn count_on_server(&self, held: &Held, request: &Request<'_>, exchanged: &Exchanged) {
+        let shard = held.server.metrics.shard(self.worker.index);
+        if exchanged.error.is_some() {
+            shard.errors.inc();
+        }
+        match request.statement.kind {
+            Kind::Begin(Access::ReadOnly | Access::ReadWrite) => shard.transactions.inc(),
+            // Its begin was counted.
+            Kind::Transaction => {}
+            Kind::Read => shard.reads.inc(),
+            _ => shard.writes.inc(),
+        }
+        self.worker.shard().bytes_out.add(exchanged.sent);
+    }
+}
