@@ -7,6 +7,8 @@ use crate::{
 
 use super::ServerConnection;
 
+const CLIENT: &[u8] = b"character_set_client";
+
 /// Commands to send in front of a statement, and how many replies they have.
 #[derive(Debug, Default)]
 pub struct Alignment {
@@ -25,19 +27,31 @@ impl Alignment {
         self.replies += 1;
     }
 
-    /// Adds what brings `connection` to `settings`: nothing, or at most two commands.
+    /// Adds what brings `connection` to `settings`: nothing, or one or two commands; three for the name of a schema
+    /// that is not ASCII.
     pub fn settings(&mut self, connection: &ServerConnection, settings: &std::sync::Arc<Settings>) {
         let steps = connection.settings.steps(settings);
-        let mut set = Vec::new();
+        let (mut set, mut recoded) = (Vec::new(), false);
         for step in steps {
             match step {
-                Step::Schema(name) => self.push(code::INIT_DB, name),
+                Step::Schema(name) => {
+                    // Servers report it in UTF-8, and read it in the client's character set.
+                    if !name.is_ascii() {
+                        self.push(code::QUERY, b"SET character_set_client=utf8mb4");
+                        recoded = true;
+                    }
+                    self.push(code::INIT_DB, name);
+                }
                 Step::Set(name, value) => put_assignment(&mut set, name, value),
                 Step::Restore(name) => {
                     let value = connection.baseline.variable(name).unwrap_or(&Value::Default);
                     put_assignment(&mut set, name, value);
                 }
             }
+        }
+        if recoded {
+            let known = settings.variable(CLIENT).or_else(|| connection.baseline.variable(CLIENT));
+            put_assignment(&mut set, CLIENT, known.unwrap_or(&Value::Default));
         }
         if !set.is_empty() {
             self.push(code::QUERY, &set);

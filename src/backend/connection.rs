@@ -19,9 +19,9 @@ use crate::{
     config::{Address, Secret, ServerTlsMode},
     net::{PacketStream, ReadError, Scratch, Socket, Stream},
     protocol::{
-        Capabilities, Greeting, Malformed, OkPacket, Prepared, ServerError, Status,
+        Capabilities, Change, Greeting, Malformed, OkPacket, Prepared, ServerError, Status,
         auth::{Channel, LoginError, LoginRequest, ServerLogin, ServerStep, TlsUse},
-        code, column_count,
+        changes, code, column_count,
         login::Attributes,
         put_packets,
         wire::Reader,
@@ -114,6 +114,8 @@ pub struct ServerConnection {
 pub struct Reply {
     pub rows: Vec<Vec<Option<Vec<u8>>>>,
     pub status: Status,
+    /// The schema that it changed to, in UTF-8.
+    pub schema: Option<Vec<u8>>,
 }
 
 impl ServerConnection {
@@ -304,7 +306,14 @@ impl ServerConnection {
         let deprecate_eof = self.capabilities.has(Capabilities::DEPRECATE_EOF);
         self.packets.read_payload(scratch, &mut payload, OWN_REPLY).await?;
         match payload.first() {
-            Some(0x00) => reply.status = OkPacket::parse(&payload)?.status,
+            Some(0x00) => {
+                let ok = OkPacket::parse(&payload)?;
+                reply.status = ok.status;
+                reply.schema = changes(ok.changes).flatten().find_map(|change| match change {
+                    Change::Schema(name) => Some(name.to_vec()),
+                    _ => None,
+                });
+            }
             Some(0xFE) if payload.len() < 9 => reply.status = OkPacket::parse_eof(&payload)?.status,
             Some(0xFF) => return Err(refused(&payload)),
             _ => {

@@ -296,42 +296,50 @@ impl Session {
     /// can be asked, the client is let in, and hears of it with its first statement.
     pub async fn enter_schema(&mut self, name: &[u8]) -> Result<(), End> {
         let cluster = self.worker.context.cluster.load_full();
+        let mut schema = name.to_vec();
         let any = || cluster.members.iter().position(|member| member.up);
         if let Some(place) = cluster.writer().or_else(any) {
             let server = cluster.members[place].server.clone();
             let deadline = Instant::now() + self.config().timeouts.connect;
             match self.lease(&server, &cluster, None, deadline).await {
-                Ok(mut lease) => self.use_schema(&mut lease, name).await?,
+                Ok(mut lease) => schema = self.use_schema(&mut lease, name).await?,
                 Err(error) => self.after_lease_error(&server, error, &mut Search::default()).map_err(End::Error)?,
             }
         }
-        self.state.enter_schema(name);
+        self.state.enter_schema(&schema);
         Ok(())
     }
 
-    async fn use_schema(&self, lease: &mut Lease, name: &[u8]) -> Result<(), End> {
+    /// Returns the name as servers report it; they read it in the client's character set.
+    async fn use_schema(&self, lease: &mut Lease, name: &[u8]) -> Result<Vec<u8>, End> {
         let connection = lease.connection_mut();
-        let settings = &connection.settings;
-        if settings.schema() == Some(name) {
-            return Ok(());
+        if name.is_ascii() && connection.settings.schema() == Some(name) {
+            return Ok(name.to_vec());
         }
-        let mut settings = crate::session::Settings::clone(settings);
-        settings.set_schema(name);
+        if !name.is_ascii() {
+            // Another session's character set may be in the way.
+            let reset = timeout(OWN_COMMAND, connection.reset(&self.worker.scratch)).await;
+            if !reset.is_ok_and(|reset| reset.is_ok()) {
+                // The first statement will find out.
+                return Ok(name.to_vec());
+            }
+        }
         connection.mark_dirty();
         let command = [&[code::INIT_DB][..], name].concat();
         let answer = timeout(OWN_COMMAND, connection.command(&command, &self.worker.scratch)).await;
         match answer.unwrap_or(Err(ConnectError::Timeout(OWN_COMMAND))) {
-            Ok(_) => {
-                connection.settings = Arc::new(settings);
+            Ok(reply) => {
+                let name = reply.schema.unwrap_or_else(|| name.to_vec());
+                Arc::make_mut(&mut connection.settings).set_schema(&name);
                 connection.prove_clean();
-                Ok(())
+                Ok(name)
             }
             Err(ConnectError::Refused(error)) => {
                 connection.prove_clean();
                 Err(End::Error(error))
             }
             // The first statement will find out.
-            Err(_) => Ok(()),
+            Err(_) => Ok(name.to_vec()),
         }
     }
 }
