@@ -46,7 +46,7 @@ pub enum ReadError {
     Closed,
     #[error("the connection broke")]
     Io(#[from] io::Error),
-    /// More than this many bytes.
+    /// More than this many bytes, which were read to their end: the stream can go on.
     #[error("a payload of more than {0} bytes")]
     TooLarge(usize),
     #[error("packets out of order")]
@@ -122,8 +122,8 @@ impl PacketStream {
         limit: usize,
     ) -> Result<(), ReadError> {
         payload.clear();
-        let mut left = None;
-        poll_fn(|cx| self.poll_payload(cx, ahead, scratch, payload, &mut left, limit)).await
+        let mut reading = Reading { limit, left: None, too_large: false };
+        poll_fn(|cx| self.poll_payload(cx, ahead, scratch, payload, &mut reading)).await
     }
 
     fn poll_payload(
@@ -132,28 +132,27 @@ impl PacketStream {
         ahead: Ahead,
         scratch: &Scratch,
         payload: &mut Vec<u8>,
-        left: &mut Option<Left>,
-        limit: usize,
+        reading: &mut Reading,
     ) -> Poll<Result<(), ReadError>> {
         if !self.inbox.is_empty() {
             let inbox = std::mem::take(&mut self.inbox);
-            let (taken, done) = self.unpack(&inbox, payload, left, limit)?;
+            let (taken, done) = self.unpack(&inbox, payload, reading)?;
             self.inbox = inbox;
             self.inbox.drain(..taken);
             if done {
-                return Poll::Ready(Ok(()));
+                return Poll::Ready(reading.end());
             }
         }
         loop {
             let mut scratch = scratch.borrow_mut();
             let start = self.inbox.len();
-            let missing = left.as_ref().map_or(HEADER.saturating_sub(start), |left| left.bytes);
+            let missing = reading.left.as_ref().map_or(HEADER.saturating_sub(start), |left| left.bytes);
             let end = if ahead == Ahead::No { scratch.len().min(start + missing) } else { scratch.len() };
             let mut buffer = ReadBuf::new(scratch.get_mut(start..end).unwrap_or_default());
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
             let count = buffer.filled().len();
             if count == 0 {
-                let between = payload.is_empty() && left.is_none() && start == 0;
+                let between = payload.is_empty() && reading.left.is_none() && !reading.too_large && start == 0;
                 let error =
                     if between { ReadError::Closed } else { io::Error::from(io::ErrorKind::UnexpectedEof).into() };
                 return Poll::Ready(Err(error));
@@ -161,11 +160,11 @@ impl PacketStream {
             // What is left of a header goes in front of the new bytes.
             scratch[..start].copy_from_slice(&self.inbox);
             let bytes = &scratch[..start + count];
-            let (taken, done) = self.unpack(bytes, payload, left, limit)?;
+            let (taken, done) = self.unpack(bytes, payload, reading)?;
             self.inbox.clear();
             self.inbox.extend_from_slice(&bytes[taken..]);
             if done {
-                return Poll::Ready(Ok(()));
+                return Poll::Ready(reading.end());
             }
         }
     }
@@ -175,12 +174,11 @@ impl PacketStream {
         &mut self,
         bytes: &[u8],
         payload: &mut Vec<u8>,
-        left: &mut Option<Left>,
-        limit: usize,
+        reading: &mut Reading,
     ) -> Result<(usize, bool), ReadError> {
         let mut at = 0;
         loop {
-            let current = match left {
+            let current = match &mut reading.left {
                 Some(current) => current,
                 None => {
                     let Some(header) = bytes.get(at..).and_then(Header::parse) else { return Ok((at, false)) };
@@ -191,23 +189,24 @@ impl PacketStream {
                         self.refused = true;
                         return Err(ReadError::OutOfOrder);
                     }
-                    if payload.len() + header.length > limit {
-                        self.refused = true;
-                        return Err(ReadError::TooLarge(limit));
+                    if payload.len() + header.length > reading.limit {
+                        reading.too_large = true;
                     }
                     at += HEADER;
-                    left.insert(Left { bytes: header.length, last: header.length < MAX_PAYLOAD })
+                    reading.left.insert(Left { bytes: header.length, last: header.length < MAX_PAYLOAD })
                 }
             };
             let step = current.bytes.min(bytes.len() - at);
-            payload.extend_from_slice(&bytes[at..at + step]);
+            if !reading.too_large {
+                payload.extend_from_slice(&bytes[at..at + step]);
+            }
             at += step;
             current.bytes -= step;
             if current.bytes > 0 {
                 return Ok((at, false));
             }
             let last = current.last;
-            *left = None;
+            reading.left = None;
             if last {
                 return Ok((at, true));
             }
@@ -308,6 +307,20 @@ enum Ahead {
     No,
 }
 
+/// A payload on its way.
+struct Reading {
+    limit: usize,
+    left: Option<Left>,
+    /// It is over the limit: the rest of it is read and thrown away, so that the stream can go on behind it.
+    too_large: bool,
+}
+
+impl Reading {
+    fn end(&self) -> Result<(), ReadError> {
+        if self.too_large { Err(ReadError::TooLarge(self.limit)) } else { Ok(()) }
+    }
+}
+
 /// What is missing of the current packet.
 struct Left {
     bytes: usize,
@@ -361,6 +374,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_payload_that_is_too_large_is_passed_over() {
+        let scratch = Scratch::new(1024);
+        for length in [11, 5000, MAX_PAYLOAD, MAX_PAYLOAD + 10] {
+            let (mut client, mut server) = pair();
+            let mut bytes = Vec::new();
+            put_packets(&mut bytes, &mut 0, &vec![7; length]);
+            put_packets(&mut bytes, &mut 0, b"next");
+            let read = async {
+                let mut payload = Vec::new();
+                let refused = server.read_payload(&scratch, &mut payload, 10).await;
+                assert!(matches!(refused, Err(ReadError::TooLarge(10))), "{length} bytes: {refused:?}");
+                server.sequence = 0;
+                server.read_payload(&scratch, &mut payload, 10).await.unwrap();
+                assert_eq!(payload, b"next", "{length} bytes");
+            };
+            tokio::join!(async { client.write_bytes(&bytes).await.unwrap() }, read);
+        }
+    }
+
+    #[tokio::test]
     async fn nothing_is_read_ahead_of_tls() {
         let scratch = Scratch::new(1024);
         for length in [0, 1, 32, 2000] {
@@ -381,7 +414,8 @@ mod tests {
             (b"", "the peer closed the connection"),
             (b"\x05\0\0\0ab", "the connection broke"),
             (b"\x05", "the connection broke"),
-            (b"\x0B\0\0\0", "a payload of more than 10 bytes"),
+            (b"\x0B\0\0\0elevenbytes", "a payload of more than 10 bytes"),
+            (b"\x0B\0\0\0eleven", "the connection broke"),
             (b"\x01\0\0\x07a", "packets out of order"),
         ];
         for (bytes, expected) in cases {

@@ -216,7 +216,9 @@ impl Session {
 
     async fn serve_command(&mut self) -> Result<(), End> {
         let mut payload = Vec::new();
-        self.read_command(&mut payload).await?;
+        if let Err(refused) = self.read_command(&mut payload).await? {
+            return self.send_error(&refused).await;
+        }
         self.worker.shard().bytes_in.add(payload.len() as u64 + 4);
         match Command::parse(&payload) {
             Ok(command) => self.dispatch(command, &payload).await?,
@@ -226,7 +228,8 @@ impl Session {
         Ok(())
     }
 
-    async fn read_command(&mut self, payload: &mut Vec<u8>) -> Result<(), End> {
+    /// Reads one command. One that is too large is refused, and the session lives on.
+    async fn read_command(&mut self, payload: &mut Vec<u8>) -> Result<Result<(), ServerError>, End> {
         let config = self.config();
         let idle = match self.held {
             Some(_) => config.timeouts.transaction_idle.or(config.timeouts.client_idle),
@@ -258,8 +261,10 @@ impl Session {
             tokio::select! {
                 biased;
                 result = wait => return match result {
-                    Ok(Ok(())) => Ok(()),
-                    Ok(Err(error)) => Err(end_of(&error)),
+                    Ok(Ok(())) => Ok(Ok(())),
+                    Ok(Err(ReadError::TooLarge(_))) => Ok(Err(ServerError::packet_too_large())),
+                    Ok(Err(ReadError::OutOfOrder)) => Err(End::Error(ServerError::packets_out_of_order())),
+                    Ok(Err(ReadError::Closed | ReadError::Io(_))) => Err(End::Client),
                     Err(_) => Err(End::Error(ServerError::idle_timeout())),
                 },
                 () = handle.called() => {}
@@ -323,13 +328,5 @@ impl Session {
     pub async fn send_error(&mut self, error: &ServerError) -> Result<(), End> {
         let payload = error.payload(self.capabilities);
         self.client.write_payload(&payload).await.map_err(|_| End::Client)
-    }
-}
-
-fn end_of(error: &ReadError) -> End {
-    match error {
-        ReadError::Closed | ReadError::Io(_) => End::Client,
-        ReadError::TooLarge(_) => End::Error(ServerError::packet_too_large()),
-        ReadError::OutOfOrder => End::Error(ServerError::packets_out_of_order()),
     }
 }
