@@ -31,3 +31,21 @@ async fn the_last_insert_id_is_the_sessions_own() {
         bed.stop().await;
     }
 }
+
+#[tokio::test]
+async fn a_session_whose_statements_fail_stays_with_its_connections() {
+    for flavor in flavors() {
+        let bed = Bed::start(flavor, "[runtime]\nworkers = 1\n").await;
+        let mut conn = bed.connect().await;
+        for _ in 0..20 {
+            conn.query_drop("INSERT INTO nowhere VALUES (1)").await.unwrap_err();
+            conn.query_drop("SELECT * FROM nowhere").await.unwrap_err();
+        }
+        for member in &bed.weir.context.cluster.load().members {
+            let (idle, used) = member.server.pool.counts();
+            assert!(idle + used <= 2, "{flavor}: {idle} + {used} connections to {}", member.server.id);
+        }
+        drop(conn);
+        bed.stop().await;
+    }
+}

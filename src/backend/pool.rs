@@ -49,6 +49,8 @@ pub struct Wish<'a> {
     pub settings: &'a Arc<Settings>,
     pub statement: Option<&'a Arc<PreparedText>>,
     pub worker: usize,
+    /// The id of the session that looks.
+    pub session: u32,
 }
 
 /// Why no connection was had.
@@ -72,7 +74,8 @@ impl Wish<'_> {
         let worker = connection.worker == self.worker;
         let settings = Arc::ptr_eq(&connection.settings, self.settings) || connection.settings == *self.settings;
         let statement = self.statement.is_none_or(|text| connection.statements.has(text));
-        if connection.asked_back.is_some_and(|when| when.elapsed() < ASKED_BACK) {
+        let own = connection.last_session == self.session;
+        if !own && connection.asked_back.is_some_and(|when| when.elapsed() < ASKED_BACK) {
             return Some(LAST_RESORT);
         }
         Some(1 + u32::from(worker) + 2 * u32::from(settings) + 4 * u32::from(statement))

@@ -46,7 +46,7 @@ pub enum ReadError {
     Closed,
     #[error("the connection broke")]
     Io(#[from] io::Error),
-    /// More than this many bytes, which were read to their end: the stream can go on.
+    /// More than this many bytes.
     #[error("a payload of more than {0} bytes")]
     TooLarge(usize),
     #[error("packets out of order")]
@@ -101,7 +101,18 @@ impl PacketStream {
         payload: &mut Vec<u8>,
         limit: usize,
     ) -> Result<(), ReadError> {
-        self.read_payload_with(Ahead::Yes, scratch, payload, limit).await
+        self.read_payload_with(Manner::Plain, scratch, payload, limit).await
+    }
+
+    /// Reads one payload as [`Self::read_payload`]. One that is too large is read to its end and thrown away, as
+    /// servers do it: the stream can go on.
+    pub async fn read_command(
+        &mut self,
+        scratch: &Scratch,
+        payload: &mut Vec<u8>,
+        limit: usize,
+    ) -> Result<(), ReadError> {
+        self.read_payload_with(Manner::Skipping, scratch, payload, limit).await
     }
 
     /// Reads one payload as [`Self::read_payload`], and not a byte behind it: the peer may go on with TLS at once.
@@ -111,25 +122,24 @@ impl PacketStream {
         payload: &mut Vec<u8>,
         limit: usize,
     ) -> Result<(), ReadError> {
-        self.read_payload_with(Ahead::No, scratch, payload, limit).await
+        self.read_payload_with(Manner::Only, scratch, payload, limit).await
     }
 
     async fn read_payload_with(
         &mut self,
-        ahead: Ahead,
+        manner: Manner,
         scratch: &Scratch,
         payload: &mut Vec<u8>,
         limit: usize,
     ) -> Result<(), ReadError> {
         payload.clear();
-        let mut reading = Reading { limit, left: None, too_large: false };
-        poll_fn(|cx| self.poll_payload(cx, ahead, scratch, payload, &mut reading)).await
+        let mut reading = Reading { manner, limit, left: None, too_large: false };
+        poll_fn(|cx| self.poll_payload(cx, scratch, payload, &mut reading)).await
     }
 
     fn poll_payload(
         &mut self,
         cx: &mut Context<'_>,
-        ahead: Ahead,
         scratch: &Scratch,
         payload: &mut Vec<u8>,
         reading: &mut Reading,
@@ -147,7 +157,7 @@ impl PacketStream {
             let mut scratch = scratch.borrow_mut();
             let start = self.inbox.len();
             let missing = reading.left.as_ref().map_or(HEADER.saturating_sub(start), |left| left.bytes);
-            let end = if ahead == Ahead::No { scratch.len().min(start + missing) } else { scratch.len() };
+            let end = if reading.manner == Manner::Only { scratch.len().min(start + missing) } else { scratch.len() };
             let mut buffer = ReadBuf::new(scratch.get_mut(start..end).unwrap_or_default());
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
             let count = buffer.filled().len();
@@ -190,6 +200,10 @@ impl PacketStream {
                         return Err(ReadError::OutOfOrder);
                     }
                     if payload.len() + header.length > reading.limit {
+                        if reading.manner != Manner::Skipping {
+                            self.refused = true;
+                            return Err(ReadError::TooLarge(reading.limit));
+                        }
                         reading.too_large = true;
                     }
                     at += HEADER;
@@ -300,15 +314,20 @@ impl PacketStream {
     }
 }
 
-/// Whether bytes behind the payload may be read along with it.
+/// How a payload is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ahead {
-    Yes,
-    No,
+enum Manner {
+    /// Together with what came behind it.
+    Plain,
+    /// Without a byte behind it.
+    Only,
+    /// As [`Self::Plain`]; what is too large is passed over.
+    Skipping,
 }
 
 /// A payload on its way.
 struct Reading {
+    manner: Manner,
     limit: usize,
     left: Option<Left>,
     /// It is over the limit: the rest of it is read and thrown away, so that the stream can go on behind it.
@@ -383,10 +402,10 @@ mod tests {
             put_packets(&mut bytes, &mut 0, b"next");
             let read = async {
                 let mut payload = Vec::new();
-                let refused = server.read_payload(&scratch, &mut payload, 10).await;
+                let refused = server.read_command(&scratch, &mut payload, 10).await;
                 assert!(matches!(refused, Err(ReadError::TooLarge(10))), "{length} bytes: {refused:?}");
                 server.sequence = 0;
-                server.read_payload(&scratch, &mut payload, 10).await.unwrap();
+                server.read_command(&scratch, &mut payload, 10).await.unwrap();
                 assert_eq!(payload, b"next", "{length} bytes");
             };
             tokio::join!(async { client.write_bytes(&bytes).await.unwrap() }, read);
@@ -415,7 +434,7 @@ mod tests {
             (b"\x05\0\0\0ab", "the connection broke"),
             (b"\x05", "the connection broke"),
             (b"\x0B\0\0\0elevenbytes", "a payload of more than 10 bytes"),
-            (b"\x0B\0\0\0eleven", "the connection broke"),
+            (b"\x0B\0\0\0eleven", "a payload of more than 10 bytes"),
             (b"\x01\0\0\x07a", "packets out of order"),
         ];
         for (bytes, expected) in cases {

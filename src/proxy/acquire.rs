@@ -160,6 +160,7 @@ impl Session {
             settings: self.state.settings(),
             statement: text,
             worker: self.worker.index,
+            session: self.entry.handle.id,
         };
         let waits = &self.worker.shard().lease_waits;
         server.pool.lease(wish, &cluster.links, &self.worker.scratch, deadline, waits).await

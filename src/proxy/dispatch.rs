@@ -132,7 +132,6 @@ impl Session {
             return self.send_error(&ServerError::other(text)).await;
         }
         let shared = statement.text.clone();
-        self.drop_cursor(execute.statement);
         let facts = self.classify(&shared.sql);
         if facts.kind == Kind::Kill
             && let Some(killed) = self.kill_by_text(&shared.sql).await
@@ -152,7 +151,7 @@ impl Session {
         let Some(statement) = self.statements.find(id) else {
             return self.send_error(&ServerError::unknown_statement(id, "mysqld_stmt_fetch")).await;
         };
-        let Some(text) = statement.cursor.clone() else {
+        let Some(text) = statement.cursor().cloned() else {
             return self.send_error(&ServerError::no_open_cursor(id)).await;
         };
         let body = Body::Statement { payload, text, id };
@@ -175,13 +174,11 @@ impl Session {
 
     /// Closes a statement's cursor, if it has one, and with it the server's statement, which nobody else uses.
     fn drop_cursor(&mut self, id: u32) {
-        let Some(text) = self.statements.find(id).and_then(|statement| statement.cursor.take()) else { return };
+        let Some(text) = self.statements.close_cursor(id) else { return };
         if let Some(held) = &mut self.held {
             held.lease.connection_mut().close_statement(&text);
         }
-        if !self.statements.any_cursor() {
-            self.state.remove_pin(Pin::Cursor);
-        }
+        self.state.set_pin(Pin::Cursor, self.statements.any_cursor());
     }
 
     async fn set_option(&mut self, option: u16, payload: &[u8]) -> Result<(), End> {

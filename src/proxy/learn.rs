@@ -85,34 +85,31 @@ impl Session {
         }
     }
 
-    /// An execute uses up the long data, and may open a cursor; the last row closes it. The server's statement was
-    /// prepared for the cursor alone and is closed with it.
+    /// An execute uses up the long data, closes the cursor that was open and may open another; the last row closes it.
+    /// The server's statement was prepared for the cursor alone and is closed with it.
     fn follow_cursor(&mut self, held: &mut Held, request: &Request<'_>, exchanged: &Exchanged) {
-        let (text, id, open) = match &request.body {
+        let connection = held.lease.connection_mut();
+        match &request.body {
             Body::Execute { execute, text } => {
                 if let Some(statement) = self.statements.find(execute.statement) {
                     statement.forget_long_data();
                 }
-                if !text.is_own() {
-                    return;
+                if let Some(old) = self.statements.close_cursor(execute.statement) {
+                    connection.close_statement(&old);
                 }
-                let open = exchanged.error.is_none() && exchanged.status.has(Status::CURSOR_EXISTS);
-                (text, execute.statement, open)
+                if exchanged.error.is_none() && exchanged.status.has(Status::CURSOR_EXISTS) {
+                    self.statements.open_cursor(execute.statement, text.clone());
+                } else if text.is_own() {
+                    connection.close_statement(text);
+                }
             }
-            Body::Statement { text, id, .. } => (text, *id, !exchanged.status.has(Status::LAST_ROW_SENT)),
-            Body::Plain(_) | Body::Prepare { .. } => return,
-        };
-        let Some(statement) = self.statements.find(id) else { return };
-        if open {
-            statement.cursor = Some(text.clone());
-            self.state.add_pin(Pin::Cursor);
-            return;
+            Body::Statement { text, id, .. } if exchanged.status.has(Status::LAST_ROW_SENT) => {
+                connection.close_statement(text);
+                self.statements.close_cursor(*id);
+            }
+            Body::Statement { .. } | Body::Plain(_) | Body::Prepare { .. } => return,
         }
-        statement.cursor = None;
-        held.lease.connection_mut().close_statement(text);
-        if !self.statements.any_cursor() {
-            self.state.remove_pin(Pin::Cursor);
-        }
+        self.state.set_pin(Pin::Cursor, self.statements.any_cursor());
     }
 
     fn count_on_server(&self, held: &Held, request: &Request<'_>, exchanged: &Exchanged) {

@@ -13,6 +13,8 @@ use crate::{
 pub struct ClientStatements {
     statements: HashMap<u32, ClientStatement>,
     last: u32,
+    /// How many of them have a cursor open.
+    cursors: usize,
 }
 
 /// One prepared statement.
@@ -27,7 +29,7 @@ pub struct ClientStatement {
     /// More long data came than the session may hold.
     overflow: bool,
     /// The copy of the text whose cursor is open on the connection that the session holds.
-    pub cursor: Option<Arc<PreparedText>>,
+    cursor: Option<Arc<PreparedText>>,
 }
 
 impl ClientStatements {
@@ -56,22 +58,41 @@ impl ClientStatements {
         self.statements.get_mut(&id)
     }
 
-    pub fn remove(&mut self, id: u32) -> Option<ClientStatement> {
-        self.statements.remove(&id)
+    pub fn remove(&mut self, id: u32) {
+        self.close_cursor(id);
+        self.statements.remove(&id);
     }
 
     pub fn clear(&mut self) {
         self.statements.clear();
+        self.cursors = 0;
     }
 
     pub fn any_cursor(&self) -> bool {
-        self.statements.values().any(|statement| statement.cursor.is_some())
+        self.cursors > 0
+    }
+
+    /// A cursor is open on the server for `text`, which nobody else uses.
+    pub fn open_cursor(&mut self, id: u32, text: Arc<PreparedText>) {
+        if let Some(statement) = self.statements.get_mut(&id)
+            && statement.cursor.replace(text).is_none()
+        {
+            self.cursors += 1;
+        }
+    }
+
+    /// Returns the text whose cursor was open; it is to be closed on the server.
+    pub fn close_cursor(&mut self, id: u32) -> Option<Arc<PreparedText>> {
+        let text = self.statements.get_mut(&id)?.cursor.take()?;
+        self.cursors -= 1;
+        Some(text)
     }
 
     /// The cursors went with the connection.
     pub fn lose_cursors(&mut self) {
-        for statement in self.statements.values_mut() {
-            statement.cursor = None;
+        if self.any_cursor() {
+            self.statements.values_mut().for_each(|statement| statement.cursor = None);
+            self.cursors = 0;
         }
     }
 
@@ -98,6 +119,11 @@ impl ClientStatements {
 }
 
 impl ClientStatement {
+    /// The text whose cursor is open.
+    pub fn cursor(&self) -> Option<&Arc<PreparedText>> {
+        self.cursor.as_ref()
+    }
+
     pub fn forget_long_data(&mut self) {
         self.long_data.clear();
         self.overflow = false;

@@ -242,7 +242,7 @@ impl Session {
         let scratch = self.worker.scratch.clone();
         let handle = self.entry.handle.clone();
         let free = self.held.is_none();
-        let read = self.client.read_payload(&scratch, payload, limit);
+        let read = self.client.read_command(&scratch, payload, limit);
         tokio::pin!(read);
         loop {
             match handle.asked() {

@@ -115,12 +115,8 @@ impl SessionState {
         self.pins
     }
 
-    pub fn add_pin(&mut self, pin: Pin) {
-        self.pins.add(pin);
-    }
-
-    pub fn remove_pin(&mut self, pin: Pin) {
-        self.pins.remove(pin);
+    pub fn set_pin(&mut self, pin: Pin, present: bool) {
+        self.pins.set(pin, present);
     }
 
     pub fn fate(&self) -> Fate {

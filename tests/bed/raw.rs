@@ -112,6 +112,7 @@ impl Raw {
     /// Writes packets as they are.
     pub async fn send_bytes(&mut self, bytes: &[u8]) {
         self.packets.write_bytes(bytes).await.unwrap();
+        self.packets.sequence = 1;
     }
 
     /// Sends one command and reads its reply: the payloads of all its packets.
@@ -123,7 +124,6 @@ impl Raw {
     /// Sends a `COM_CHANGE_USER` and proves the password as it is asked for.
     pub async fn change_user(&mut self, command: &[u8], password: &str) -> Result<(), ServerError> {
         self.send(command).await;
-        self.packets.sequence = 1;
         let request = LoginRequest {
             user: Vec::new(),
             password: Secret::new(password.into()),
@@ -199,7 +199,6 @@ impl Raw {
     /// Reads the packets of one reply, sequence numbers checked.
     pub async fn receive(&mut self, answer: Answer) -> Vec<Vec<u8>> {
         let mut reply = Vec::new();
-        self.packets.sequence = 1;
         match answer {
             Answer::Nothing => {}
             Answer::One => _ = self.read(&mut reply).await,
@@ -207,6 +206,8 @@ impl Raw {
             Answer::Prepare => self.prepared(&mut reply).await,
             Answer::Results => while self.result(&mut reply).await.has(Status::MORE_RESULTS) {},
         }
+        // The next command may be on its way, in one packet.
+        self.packets.sequence = 1;
         reply
     }
 
