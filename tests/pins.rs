@@ -185,7 +185,7 @@ impl OldClient {
     async fn connect(bed: &Bed) -> Self {
         let capabilities = Capabilities::PROTOCOL_41.with(Capabilities::MULTI_RESULTS);
         let password = Secret::new("app-secret".into());
-        let identity = Identity { user: "app".into(), password, capabilities, collation: 45 };
+        let identity = Identity { user: "app".into(), password, capabilities, collation: 45, origin: None };
         let address = Address::Tcp { host: "127.0.0.1".into(), port: bed.port() };
         let links = bed.weir.context.cluster.load().links.clone();
         let links = Links { tls: ServerTlsMode::Disabled, ..Links::clone(&links) };

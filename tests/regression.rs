@@ -37,6 +37,7 @@ async fn raw(bed: &Bed) -> (ServerConnection, Scratch) {
         password: Secret::new("app-secret".to_owned()),
         capabilities: Capabilities::PROTOCOL_41.with(Capabilities::DEPRECATE_EOF),
         collation: 45,
+        origin: None,
     };
     let links = Links {
         tls: ServerTlsMode::Disabled,

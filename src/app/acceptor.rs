@@ -14,6 +14,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, UnixListener},
+    task::JoinSet,
     time::{sleep, timeout},
 };
 
@@ -22,10 +23,10 @@ use super::{
     workers::{Accepted, Arrival, Workers},
 };
 use crate::{
-    config::{Address, Listener, Route},
+    config::{Address, Listener, Network, Route},
     context::Context,
-    net::Socket,
-    protocol::{Capabilities, ServerError, put_packets},
+    net::{Socket, introduction},
+    protocol::{Capabilities, ProxyHeader, ServerError, put_packets},
 };
 
 /// A bound address.
@@ -71,20 +72,40 @@ impl Bound {
         }
     }
 
-    /// The next client: its socket, and its address as text with and without port.
-    pub async fn accept(&self) -> io::Result<(Socket, String, String)> {
+    /// The next connection. Cancel-safe.
+    pub async fn accept(&self) -> io::Result<(Socket, Peer)> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
                 stream.set_nodelay(true)?;
                 SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(60)))?;
-                Ok((Socket::Tcp(stream), peer.to_string(), peer.ip().to_canonical().to_string()))
+                Ok((Socket::Tcp(stream), Peer(Some(peer))))
             }
             Self::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
-                Ok((Socket::Unix(stream), "unix".to_owned(), "localhost".to_owned()))
+                Ok((Socket::Unix(stream), Peer(None)))
             }
         }
+    }
+}
+
+/// Who is at the other end; None over a Unix socket.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(Option<SocketAddr>);
+
+impl Peer {
+    /// As operators see it: address and port.
+    pub fn name(self) -> String {
+        self.0.map_or_else(|| "unix".to_owned(), |peer| peer.to_string())
+    }
+
+    /// As error texts and rules see it.
+    pub fn host(self) -> String {
+        self.0.map_or_else(|| "localhost".to_owned(), |peer| peer.ip().to_canonical().to_string())
+    }
+
+    fn is_in(self, networks: &[Network]) -> bool {
+        self.0.is_some_and(|peer| networks.iter().any(|network| network.contains(peer.ip())))
     }
 }
 
@@ -99,25 +120,54 @@ fn bind_unix(path: &Path) -> io::Result<UnixListener> {
 
 /// Accepts clients until it is dropped.
 pub async fn accept(bound: Bound, listener: Listener, context: Arc<Context>, workers: Rc<Workers>) {
+    let Listener { route, proxy_protocol, .. } = listener;
+    // Connections whose PROXY header is on its way.
+    let mut introductions = JoinSet::new();
     loop {
-        match bound.accept().await {
-            Ok((socket, client, host)) => admit(socket, client, host, &listener.route, &context, &workers),
-            Err(error) => {
-                // Out of file descriptors, most likely: some will come back.
-                tracing::warn!(%error, "cannot accept a client");
-                sleep(Duration::from_millis(100)).await;
+        let (socket, peer) = tokio::select! {
+            accepted = bound.accept() => match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Out of file descriptors, most likely: some will come back.
+                    tracing::warn!(%error, "cannot accept a client");
+                    sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            },
+            Some(introduced) = introductions.join_next() => {
+                // A panic was reported.
+                if let Ok(Some((socket, peer))) = introduced {
+                    hand_over(socket, peer, &route, &context, &workers);
+                }
+                continue;
             }
+        };
+        let config = context.config.load();
+        if context.sessions.count() + introductions.len() >= config.limits.max_clients as usize {
+            context.metrics.clients_refused.inc();
+            tokio::task::spawn_local(refuse(socket, ServerError::too_many_connections()));
+        } else if peer.is_in(&proxy_protocol) {
+            introductions.spawn_local(introduce(socket, peer, config.timeouts.handshake));
+        } else {
+            hand_over(socket, peer, &route, &context, &workers);
         }
     }
 }
 
-fn admit(socket: Socket, client: String, host: String, route: &Route, context: &Arc<Context>, workers: &Workers) {
-    let limit = context.config.load().limits.max_clients;
-    if context.sessions.count() >= limit as usize {
-        context.metrics.clients_refused.inc();
-        tokio::task::spawn_local(refuse(socket));
-        return;
-    }
+/// Lets a load balancer say whose connection it is.
+async fn introduce(mut socket: Socket, balancer: Peer, limit: Duration) -> Option<(Socket, Peer)> {
+    let error = match timeout(limit, introduction(&mut socket)).await {
+        Ok(Ok(ProxyHeader::Own)) => return Some((socket, balancer)),
+        Ok(Ok(ProxyHeader::Client(client))) => return Some((socket, Peer(Some(client)))),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "no PROXY header in time".to_owned(),
+    };
+    tracing::info!(peer = balancer.name(), error, "a connection from a network of `proxy_protocol` is refused");
+    refuse(socket, ServerError::bad_handshake()).await;
+    None
+}
+
+fn hand_over(socket: Socket, peer: Peer, route: &Route, context: &Arc<Context>, workers: &Workers) {
     let accepted = match socket {
         Socket::Tcp(stream) => stream.into_std().map(Accepted::Tcp),
         Socket::Unix(stream) => stream.into_std().map(Accepted::Unix),
@@ -125,17 +175,17 @@ fn admit(socket: Socket, client: String, host: String, route: &Route, context: &
     };
     match accepted {
         Ok(socket) => {
-            let entry = context.sessions.enter(client);
-            workers.hand_over(Arrival { socket, entry, host, route: route.clone() });
+            let entry = context.sessions.enter(peer.name());
+            workers.hand_over(Arrival { socket, entry, host: peer.host(), route: route.clone() });
         }
         Err(error) => tracing::warn!(%error, "a client's socket cannot be used"),
     }
 }
 
-/// Tells a client that there are too many, in place of the greeting.
-async fn refuse(mut socket: Socket) {
+/// Tells a client why it is not let in, in place of the greeting.
+async fn refuse(mut socket: Socket, error: ServerError) {
     let mut bytes = Vec::new();
-    put_packets(&mut bytes, &mut 0, &ServerError::too_many_connections().payload(Capabilities::NONE));
+    put_packets(&mut bytes, &mut 0, &error.payload(Capabilities::NONE));
     let tell = async {
         socket.write_all(&bytes).await?;
         socket.shutdown().await

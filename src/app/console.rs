@@ -24,12 +24,12 @@ pub async fn serve(bound: Bound, context: Arc<Context>, doors: Doors) {
     let mut id = 0;
     loop {
         match bound.accept().await {
-            Ok((socket, client, host)) => {
+            Ok((socket, peer)) => {
                 id += 1;
                 let (context, doors) = (context.clone(), doors.clone());
                 tokio::task::spawn_local(async move {
-                    if let Err(error) = converse(socket, host, id, &context, doors).await {
-                        tracing::debug!(%client, %error, "a console client is gone");
+                    if let Err(error) = converse(socket, peer.host(), id, &context, doors).await {
+                        tracing::debug!(client = peer.name(), %error, "a console client is gone");
                     }
                 });
             }

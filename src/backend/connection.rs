@@ -9,6 +9,7 @@ use std::{
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
+    io::AsyncWriteExt,
     net::{TcpStream, UnixStream},
     time::timeout,
 };
@@ -19,7 +20,7 @@ use crate::{
     config::{Address, Secret, ServerTlsMode},
     net::{PacketStream, ReadError, Scratch, Socket, Stream},
     protocol::{
-        Capabilities, Change, Greeting, Malformed, OkPacket, Prepared, ServerError, Status,
+        Capabilities, Change, Greeting, Malformed, OkPacket, Prepared, ProxyHeader, ServerError, Status,
         auth::{Channel, LoginError, LoginRequest, ServerLogin, ServerStep, TlsUse},
         changes, code, column_count,
         login::Attributes,
@@ -41,12 +42,22 @@ pub struct Identity {
     /// The capabilities that client and server leg must have in common.
     pub capabilities: Capabilities,
     pub collation: u8,
+    /// What servers are told of the client's address; None: nothing.
+    pub origin: Option<ProxyHeader>,
 }
 
 impl Identity {
     /// Whether a connection opened for `other` serves this one. The password was proven by each when it logged in.
     pub fn fits(&self, other: &Self) -> bool {
-        self.capabilities == other.capabilities && self.collation == other.collation && self.user == other.user
+        let same_host = match (self.origin, other.origin) {
+            (None, None) => true,
+            (Some(one), Some(other)) => one.is_same_host(other),
+            _ => false,
+        };
+        same_host
+            && self.capabilities == other.capabilities
+            && self.collation == other.collation
+            && self.user == other.user
     }
 }
 
@@ -146,7 +157,10 @@ impl ServerConnection {
         scratch: &Scratch,
         now: Instant,
     ) -> Result<Self, ConnectError> {
-        let socket = dial(address, links).await?;
+        let mut socket = dial(address, links).await?;
+        if let Some(origin) = identity.origin {
+            introduce(&mut socket, origin).await?;
+        }
         let (packets, capabilities, greeting) = log_in(socket, address, &identity, links, scratch).await?;
         let mut connection = Self {
             packets,
@@ -397,6 +411,14 @@ async fn dial_tcp(address: SocketAddr, links: &Links) -> io::Result<TcpStream> {
         socket.set_tcp_congestion(name.as_bytes())?;
     }
     Ok(stream)
+}
+
+/// Says whose connection it is. A server at the other end of a Unix socket goes by no address.
+async fn introduce(socket: &mut Socket, origin: ProxyHeader) -> io::Result<()> {
+    let Socket::Tcp(stream) = socket else { return Ok(()) };
+    let mut header = Vec::new();
+    origin.put(&mut header, stream.peer_addr()?);
+    stream.write_all(&header).await
 }
 
 async fn log_in(

@@ -28,7 +28,14 @@ impl Default for Config {
 
 impl Default for Listener {
     fn default() -> Self {
-        Self { address: loopback(6033), route: Route::Split }
+        Self::new(loopback(6033))
+    }
+}
+
+impl Listener {
+    /// A listener of which only the address is known.
+    pub fn new(address: Address) -> Self {
+        Self { address, route: Route::Split, proxy_protocol: Vec::new() }
     }
 }
 
@@ -88,6 +95,7 @@ impl Default for Pool {
             max_age: Duration::from_secs(60 * 60),
             acquire_timeout: Duration::from_secs(10),
             multiplex: true,
+            proxy_protocol: false,
         }
     }
 }

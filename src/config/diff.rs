@@ -168,8 +168,10 @@ fn lists(config: &Config) -> [List<'_>; 4] {
 // Each function takes its struct apart by name, so that a new field cannot be forgotten here.
 
 fn listener(listener: &Listener) -> Settings<'_> {
-    let Listener { address, route } = listener;
-    Settings::new(format!("listeners.{address}"), Applies::Restart).with("route", route)
+    let Listener { address, route, proxy_protocol } = listener;
+    Settings::new(format!("listeners.{address}"), Applies::Restart)
+        .with("route", route)
+        .with("proxy_protocol", list(proxy_protocol))
 }
 
 fn server(server: &Server) -> Settings<'_> {
@@ -256,12 +258,13 @@ fn reads(reads: &Reads) -> Settings<'_> {
 }
 
 fn pool(pool: &Pool) -> Settings<'_> {
-    let Pool { idle_timeout, max_age, acquire_timeout, multiplex } = pool;
+    let Pool { idle_timeout, max_age, acquire_timeout, multiplex, proxy_protocol } = pool;
     Settings::new("pool", Applies::Now)
         .with("idle_timeout", duration_text(*idle_timeout))
         .with("max_age", duration_text(*max_age))
         .with("acquire_timeout", duration_text(*acquire_timeout))
         .with("multiplex", multiplex)
+        .applying(Applies::NextSession, "proxy_protocol", proxy_protocol)
 }
 
 fn timeouts(timeouts: &Timeouts) -> Settings<'_> {

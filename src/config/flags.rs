@@ -1,7 +1,7 @@
 //! The quick command line to the same [`Config`] that a file gives.
 
 use super::{
-    Address, Config, InvalidValue, Listener, Problem, Problems, Role, Route, SecretSource, Server, User,
+    Address, Config, InvalidValue, Listener, Problem, Problems, Role, SecretSource, Server, User,
     field::{MAX_WEIGHT, to_listen_address, to_server_address},
     secret, validate,
 };
@@ -49,7 +49,7 @@ pub fn from_flags(flags: &Flags, source: &impl SecretSource) -> Result<Config, P
     }
     if !flags.listen.is_empty() {
         let addresses = flags.listen.iter().filter_map(|text| reading.good("--listen", to_listen_address(text)));
-        config.listeners = addresses.map(|address| Listener { address, route: Route::Split }).collect();
+        config.listeners = addresses.map(Listener::new).collect();
     }
     reading.finish(config)
 }

@@ -78,6 +78,8 @@ pub enum Address {
 pub struct Listener {
     pub address: Address,
     pub route: Route,
+    /// Connections from these begin with a PROXY header.
+    pub proxy_protocol: Vec<Network>,
 }
 
 /// What a listener does with every statement.
@@ -211,6 +213,9 @@ pub struct Pool {
     pub acquire_timeout: Duration,
     /// Whether sessions share server connections. Always true for now.
     pub multiplex: bool,
+    /// Whether servers are told the client's address (PROXY protocol, version 2). Then only clients of one address share
+    /// connections.
+    pub proxy_protocol: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

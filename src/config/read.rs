@@ -32,7 +32,11 @@ fn listener(section: &mut Section<'_, '_>) -> Listener {
     let address = section.required("address", listen_address).unwrap_or_else(|| nowhere(section));
     // A bad route becomes the one that asks for nothing.
     let or = if section.has("route") { Route::Reader } else { Route::Split };
-    Listener { address, route: section.field("route", parsed).unwrap_or(or) }
+    Listener {
+        address,
+        route: section.field("route", parsed).unwrap_or(or),
+        proxy_protocol: section.list("proxy_protocol", parsed),
+    }
 }
 
 fn server(section: &mut Section<'_, '_>) -> Server {
@@ -126,6 +130,7 @@ fn pool(section: &mut Section<'_, '_>) -> Pool {
         max_age: section.field("max_age", positive_duration).unwrap_or(default.max_age),
         acquire_timeout: section.field("acquire_timeout", positive_duration).unwrap_or(default.acquire_timeout),
         multiplex: section.field("multiplex", multiplex).unwrap_or(default.multiplex),
+        proxy_protocol: section.field("proxy_protocol", boolean).unwrap_or(default.proxy_protocol),
     }
 }
 

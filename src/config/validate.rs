@@ -116,6 +116,10 @@ fn targets_exist(config: &Config, found: &mut Found) {
     let groups: HashSet<&str> = config.servers.iter().flat_map(|server| &server.groups).map(String::as_str).collect();
     let servers: HashSet<&ServerId> = config.servers.iter().map(|server| &server.id).collect();
     for (index, listener) in config.listeners.iter().enumerate() {
+        if matches!(listener.address, Address::Unix(_)) && !listener.proxy_protocol.is_empty() {
+            let key = format!("listeners[{index}].proxy_protocol");
+            found.problem(key, "who connects to a Unix socket comes from no network");
+        }
         let key = format!("listeners[{index}].route");
         match &listener.route {
             Route::Group(name) if !groups.contains(name.as_str()) => found.problem(key, no_group(name)),

@@ -15,7 +15,7 @@ use crate::{
     config::{ClientTlsMode, Config, Route},
     context::{Entry, Kill},
     net::{PacketStream, ReadError, Scratch, Stream},
-    protocol::{Capabilities, Command, OkPacket, ServerError, Status},
+    protocol::{Capabilities, Command, OkPacket, ProxyHeader, ServerError, Status},
     session::{Fate, SessionState},
     telemetry::Pin,
 };
@@ -156,11 +156,14 @@ impl Session {
         admitted: Admitted,
     ) -> Option<Self> {
         let Admitted { packets, login, password } = admitted;
+        let introduced = worker.context.config.load().pool.proxy_protocol;
+        let client = || entry.handle.client.parse().map_or(ProxyHeader::Own, ProxyHeader::Client);
         let identity = Identity {
             user: String::from_utf8_lossy(&login.user).into(),
             password,
             capabilities: capabilities.fingerprint().with(Capabilities::PROTOCOL_41),
             collation: login.head.collation,
+            origin: introduced.then(client),
         };
         let schema = login.schema.as_deref().filter(|name| !name.is_empty());
         entry.handle.logged_in(&identity.user, schema, std::time::Instant::now());

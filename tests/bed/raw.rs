@@ -69,6 +69,11 @@ impl Raw {
     /// Logs in over plain TCP. `Err` is what the other side refused with.
     pub async fn connect(port: u16, card: &Card) -> Result<Self, ServerError> {
         let socket = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        Self::log_in(socket, card).await
+    }
+
+    /// Logs in over a connection that is there.
+    pub async fn log_in(socket: tokio::net::TcpStream, card: &Card) -> Result<Self, ServerError> {
         let mut packets = PacketStream::new(Stream::Plain(Socket::Tcp(socket)));
         let (scratch, mut payload) = (Scratch::new(64 * 1024), Vec::new());
         packets.read_payload(&scratch, &mut payload, usize::MAX).await.unwrap();

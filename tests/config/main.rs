@@ -87,7 +87,7 @@ fn defaults_are_what_they_are_said_to_be() {
     let config = Config::default();
     let seconds = Duration::from_secs;
     let port = |port| Address::Tcp { host: "127.0.0.1".into(), port };
-    assert_eq!(config.listeners, [Listener { address: port(6033), route: Route::Split }]);
+    assert_eq!(config.listeners, [Listener::new(port(6033))]);
     assert_eq!((config.admin.console, config.admin.http), (Some(port(6032)), Some(port(6080))));
     assert_eq!((config.probe.interval, config.probe.timeout), (seconds(1), seconds(2)));
     assert_eq!((config.probe.rise, config.probe.fall), (2, 2));

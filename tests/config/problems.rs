@@ -150,6 +150,11 @@ fn bad_entries() {
         ("[[listeners]]\naddress = 'a:1'\nroute = 'group:x'", "no server is in the group `x`"),
         ("[[listeners]]\naddress = 'a:1'\nroute = 'server:x'", "there is no server `x`"),
         ("[[listeners]]\naddress = 'a:1'\n[[listeners]]\naddress = 'a:1'", "listeners[1].address: `a:1` is used twice"),
+        ("[[listeners]]\naddress = 'a:1'\nproxy_protocol = ['lb1']", "`lb1` is not a network"),
+        (
+            "[[listeners]]\naddress = 'unix:/a'\nproxy_protocol = ['::1']",
+            "listeners[0].proxy_protocol: who connects to a Unix socket comes from no network",
+        ),
         ("[[servers]]\nname = 'db3'", "servers[2].address: is missing"),
         ("[[servers]]\naddress = 'a:0'", "a server's port is from 1 to 65535"),
         ("[[servers]]\naddress = 'db2:3306'", "servers[2].address: `db2:3306` is used twice"),

@@ -114,13 +114,13 @@ fn the_reference_tells_when_a_change_takes_effect() {
 fn everything_changed() -> Vec<Change> {
     let entries = |listener: &str, server: &str, user: &str, rule: &str| {
         format!(
-            "[[listeners]]\naddress = \"unix:/weir\"\n{listener}\n[[servers]]\nname = \"other\"\n{server}\n\
+            "[[listeners]]\naddress = \"a:7\"\n{listener}\n[[servers]]\nname = \"other\"\n{server}\n\
              [[users]]\nname = \"app\"\n{user}\n[[rules]]\nname = \"rule\"\n{rule}\n"
         )
     };
     let old = entries("", "address = \"a:1\"\nrole = \"writer\"", "password = \"a\"", "timeout = \"1s\"");
     let new = entries(
-        "route = \"reader\"",
+        "route = \"reader\"\nproxy_protocol = [\"::1\"]",
         "address = \"a:2\"\nrole = \"auto\"\nweight = 7\nstate = \"drain\"\ngroups = [\"g\"]\nmax_connections = 7",
         "password = \"b\"",
         "tables = [\"t\"]\nschemas = [\"s\"]\nusers = [\"u\"]\nclient_addresses = [\"::1\"]\ndigests = [\"1\"]\n\
@@ -134,7 +134,7 @@ fn everything_changed() -> Vec<Change> {
         reads.max_lag = "7s"
         reads.wait_timeout = "7s"
         failover.hold = "7s"
-        pool = { idle_timeout = "7s", max_age = "7s", acquire_timeout = "7s" }
+        pool = { idle_timeout = "7s", max_age = "7s", acquire_timeout = "7s", proxy_protocol = true }
         timeouts.connect = "7s"
         timeouts.handshake = "7s"
         timeouts.client_idle = "7s"
