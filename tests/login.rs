@@ -163,6 +163,21 @@ async fn weir_logs_in_to_servers_on_every_channel() {
     }
 }
 
+#[tokio::test]
+async fn logins_do_with_the_connections_that_are_there() {
+    for flavor in flavors() {
+        let bed = Bed::with(Cluster::start(flavor, 1).await.unwrap(), "").await;
+        for schema in ["app", "app2", "app", "app2", "app"] {
+            let card = Card { schema: Some(schema.into()), ..Card::app(MODERN) };
+            let mut raw = Raw::connect(bed.port(), &card).await.unwrap();
+            assert_eq!(raw.row("SELECT DATABASE()").await, [Some(schema.into())], "{flavor}");
+        }
+        let connects = bed.weir.context.metrics.server("db0").connects.value();
+        assert_eq!(connects, 1, "{flavor}: connections to the writer");
+        bed.stop().await;
+    }
+}
+
 /// A stock client: on the `PATH`, beside the server that is tested with, or none.
 fn client(flavor: Flavor) -> Option<PathBuf> {
     let name = if flavor == Flavor::MySql9 { "mysql" } else { "mariadb" };

@@ -299,6 +299,8 @@ impl Session {
         let cluster = self.worker.context.cluster.load_full();
         let mut schema = name.to_vec();
         let any = || cluster.members.iter().position(|member| member.up);
+        // A connection that is in a schema serves a session that is to be in one, and best if it is the same.
+        self.state.enter_schema(name);
         if let Some(place) = cluster.writer().or_else(any) {
             let server = cluster.members[place].server.clone();
             let deadline = Instant::now() + self.config().timeouts.connect;
