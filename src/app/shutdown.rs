@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::control::Tasks;
 use crate::{
-    backend::{Cluster, Member, Server},
+    backend::{Cluster, Server},
     config::State,
     context::{Context, Kill},
 };
@@ -57,6 +57,8 @@ async fn nobody(context: &Context) {
 /// Gives the sessions that use servers which were active in `before`, and are not any more, until the drain deadline.
 pub fn evict_from_retired(context: &Arc<Context>, before: &Cluster) {
     let limit = context.config.load().timeouts.drain;
+    // They give up what they keep for themselves.
+    context.sessions.all().iter().for_each(|handle| handle.wake());
     for member in before.members.iter().filter(|member| member.state == State::Active) {
         if !is_active(context, &member.server) {
             tokio::task::spawn_local(evict(context.clone(), member.server.clone(), limit));
@@ -65,8 +67,7 @@ pub fn evict_from_retired(context: &Arc<Context>, before: &Cluster) {
 }
 
 fn is_active(context: &Context, server: &Arc<Server>) -> bool {
-    let active = |member: &Member| Arc::ptr_eq(&member.server, server) && member.state == State::Active;
-    context.cluster.load().members.iter().any(active)
+    context.cluster.load().is_active(server)
 }
 
 /// At the deadline, ends the sessions that still use a server; unless it is active again by then.

@@ -184,6 +184,11 @@ impl Cluster {
         self.writer.and_then(|place| self.members.get(place)).is_some_and(|writer| writer.server.id == server.id)
     }
 
+    /// Whether a server is one of these, and neither drained nor offline.
+    pub fn is_active(&self, server: &Arc<Server>) -> bool {
+        self.members.iter().any(|member| Arc::ptr_eq(&member.server, server) && member.state == State::Active)
+    }
+
     pub fn place_of(&self, name: &[u8]) -> Option<usize> {
         let found = |member: &Member| member.server.id.as_str().as_bytes() == name;
         self.members.iter().position(found).filter(|&place| self.members[place].takes_new_leases())

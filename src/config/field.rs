@@ -52,14 +52,6 @@ pub(super) fn boolean(value: &DeValue<'_>) -> Result<bool, InvalidValue> {
     value.as_bool().ok_or_else(|| unexpected("true or false", value))
 }
 
-/// Whether sessions share server connections. Not sharing them is for later.
-pub(super) fn multiplex(value: &DeValue<'_>) -> Result<bool, InvalidValue> {
-    match boolean(value)? {
-        true => Ok(true),
-        false => Err(InvalidValue::new("false is not supported yet: sessions share server connections")),
-    }
-}
-
 /// A whole number in a range.
 pub(super) fn whole(range: RangeInclusive<u32>) -> impl Fn(&DeValue<'_>) -> Result<u32, InvalidValue> {
     move |value| {

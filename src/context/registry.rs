@@ -152,16 +152,22 @@ impl SessionHandle {
         live.statements += 1;
     }
 
-    /// The statement is over; `held` is what the session keeps.
-    pub fn statement_ends(&self, schema: Option<&[u8]>, held: Option<(&Arc<Server>, Pin)>, now: Instant) {
+    /// The statement is over; `server` is the one that the session holds a connection of, `pin` why it shares less than it
+    /// could.
+    pub fn statement_ends(&self, schema: Option<&[u8]>, server: Option<&Arc<Server>>, pin: Option<Pin>, now: Instant) {
         let mut live = self.live();
         live.phase = "idle";
         live.since = now;
-        live.server = held.map(|(server, _)| server.clone());
-        live.pin = held.map(|(_, pin)| pin);
+        live.server = server.cloned();
+        live.pin = pin;
         if live.schema.as_deref().map(str::as_bytes) != schema {
             live.schema = schema.map(|name| String::from_utf8_lossy(name).into_owned());
         }
+    }
+
+    /// It has no connections of its own any more.
+    pub fn shares_again(&self) {
+        self.live().pin = None;
     }
 
     pub fn user(&self) -> String {

@@ -126,7 +126,12 @@ impl Session {
             let cluster = self.worker.context.cluster.load_full();
             if let Some(choice) = self.choose(&cluster, &config, decision, consistency, search) {
                 let server = cluster.members[choice.place].server.clone();
-                match self.lease(&server, &cluster, text, deadline).await {
+                let dedicated = self.dedicated.take(&server, &self.identity, self.state.settings());
+                let leased = match dedicated {
+                    Some(held) => Ok(held.lease),
+                    None => self.lease(&server, &cluster, text, deadline).await,
+                };
+                match leased {
                     // The runtime may not have heard yet that the server closed it.
                     Ok(lease) if search.once && !lease.connection().packets.stream().socket().is_silent() => {
                         lease.discard();

@@ -1,6 +1,7 @@
 //! One client's life: login, session loop, dispatch of commands, relay of replies, retries.
 
 mod acquire;
+mod dedicated;
 mod dispatch;
 mod exchange;
 mod inquire;

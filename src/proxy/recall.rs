@@ -43,9 +43,11 @@ impl Session {
         if place.is_none() || !reads && place != cluster.writer() {
             return decision;
         }
-        match last.server.pool.recall(last.thread, self.entry.handle.id) {
+        let server = last.server.clone();
+        let dedicated = self.dedicated.take(&server, &self.identity, self.state.settings()).map(|held| held.lease);
+        match dedicated.or_else(|| server.pool.recall(last.thread, self.entry.handle.id)) {
             Some(lease) => {
-                self.held = Some(Held { lease, server: last.server.clone() });
+                self.held = Some(Held { lease, server });
                 Decision { target: Target::Held, reason: decision.reason }
             }
             None => decision,

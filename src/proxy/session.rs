@@ -6,6 +6,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     Worker,
+    dedicated::Dedicated,
     login::{Admitted, Door, Policy},
     prepared::ClientStatements,
     recall::LastUsed,
@@ -40,6 +41,8 @@ pub struct Session {
     pub identity: Arc<Identity>,
     pub state: SessionState,
     pub held: Option<Held>,
+    /// The connections that it does not share.
+    pub dedicated: Dedicated,
     pub last_used: Option<LastUsed>,
     pub statements: ClientStatements,
 }
@@ -51,12 +54,14 @@ pub struct Held {
 }
 
 impl Held {
-    /// Resets the connection, so that somebody else may have it.
-    async fn give_back(mut self, scratch: &Scratch) {
+    /// Resets the connection, so that somebody else may have it. None: it could not be, and is closed.
+    pub async fn reset(mut self, scratch: &Scratch) -> Option<Self> {
         let reset = self.lease.connection_mut().reset(scratch);
-        if !matches!(timeout(OWN_COMMAND, reset).await, Ok(Ok(()))) {
-            self.lease.discard();
+        if matches!(timeout(OWN_COMMAND, reset).await, Ok(Ok(()))) {
+            return Some(self);
         }
+        self.lease.discard();
+        None
     }
 }
 
@@ -177,6 +182,7 @@ impl Session {
             identity: Arc::new(identity),
             state: SessionState::new(None),
             held: None,
+            dedicated: Dedicated::default(),
             last_used: None,
             statements: ClientStatements::default(),
         };
@@ -270,7 +276,13 @@ impl Session {
                     Ok(Err(ReadError::Closed | ReadError::Io(_))) => Err(End::Client),
                     Err(_) => Err(End::Error(ServerError::idle_timeout())),
                 },
-                () = handle.called() => {}
+                () = handle.called() => {
+                    let context = &self.worker.context;
+                    self.dedicated.review(&context.cluster.load(), context.config.load().pool.multiplex);
+                    if self.held.is_none() && self.dedicated.is_empty() {
+                        handle.shares_again();
+                    }
+                }
             }
         }
     }
@@ -294,24 +306,38 @@ impl Session {
             && let Some(mut held) = self.held.take()
         {
             held.lease.connection_mut().prove_clean();
+            self.put_aside(held);
         }
-        let held = self.held.as_ref().zip(self.pin()).map(|(held, pin)| (&held.server, pin));
+        let server = self.held.as_ref().map(|held| &held.server);
+        let pin = self.pin().or((!self.dedicated.is_empty()).then_some(Pin::Dedicated));
         let schema = self.state.settings().schema();
-        self.entry.handle.statement_ends(schema, held, std::time::Instant::now());
+        self.entry.handle.statement_ends(schema, server, pin, std::time::Instant::now());
     }
 
     /// Gives the connection that the session holds back, without making anybody wait.
     fn leave(&mut self) {
-        let Some(held) = self.held.take() else { return };
+        let (held, dedicated) = (self.held.take(), std::mem::take(&mut self.dedicated));
+        if held.is_none() && dedicated.is_empty() {
+            return;
+        }
         let scratch = self.worker.scratch.clone();
-        tokio::task::spawn_local(async move { held.give_back(&scratch).await });
+        tokio::task::spawn_local(async move {
+            if let Some(held) = held {
+                drop(held.reset(&scratch).await);
+            }
+            // Who does not share connections may not trust what servers report.
+            drop(dedicated.reset(&scratch).await);
+        });
     }
 
-    /// Gives the connection that the session holds back. Its transaction and its locks have ended then.
+    /// Makes the session's connections forget it: its transaction and its locks have ended then.
     pub async fn let_go(&mut self) {
-        if let Some(held) = self.held.take() {
-            let scratch = self.worker.scratch.clone();
-            held.give_back(&scratch).await;
+        let scratch = self.worker.scratch.clone();
+        self.dedicated = std::mem::take(&mut self.dedicated).reset(&scratch).await;
+        if let Some(held) = self.held.take()
+            && let Some(held) = held.reset(&scratch).await
+        {
+            self.put_aside(held);
         }
     }
 

@@ -94,7 +94,7 @@ fn bad_values() {
         ("probe.password = 'x'", "probe.user: is missing: a password without it has no use"),
         ("probe.user = ''", "probe.user: must not be empty"),
         ("pool.max_age = '0s'", "must be longer than 0s"),
-        ("pool.multiplex = false", "pool.multiplex: false is not supported yet"),
+        ("pool.multiplex = 1", "pool.multiplex: expected true or false"),
         ("pool.acquire_timeout = '0s'", "must be longer than 0s"),
         ("timeouts.connect = '0s'", "must be longer than 0s"),
         ("timeouts.handshake = '400d'", "the longest duration is 365d"),

@@ -134,7 +134,7 @@ fn everything_changed() -> Vec<Change> {
         reads.max_lag = "7s"
         reads.wait_timeout = "7s"
         failover.hold = "7s"
-        pool = { idle_timeout = "7s", max_age = "7s", acquire_timeout = "7s", proxy_protocol = true }
+        pool = { idle_timeout = "7s", max_age = "7s", acquire_timeout = "7s", multiplex = false, proxy_protocol = true }
         timeouts.connect = "7s"
         timeouts.handshake = "7s"
         timeouts.client_idle = "7s"
@@ -149,8 +149,6 @@ fn everything_changed() -> Vec<Change> {
         runtime = { workers = 7, congestion_control = "reno" }
         log = { level = "debug", format = "json", slow_statement = "7s" }
     "#;
-    let (old, mut new) = (read(&old).expect("old"), read(&format!("{sections}{new}")).expect("new"));
-    // No file can ask for it yet.
-    new.pool.multiplex = false;
+    let (old, new) = (read(&old).expect("old"), read(&format!("{sections}{new}")).expect("new"));
     diff(&old, &new)
 }
