@@ -4,17 +4,17 @@
 
 mod bed;
 
-use std::{path::PathBuf, process::Stdio};
+use std::process::Stdio;
 
 use bed::{
     Bed, flavors,
     raw::{Answer, Card, MODERN, Raw, code, error},
+    stock,
 };
 use mysql_async::{Conn, SslOpts, prelude::*};
-use tokio::process::Command;
 use weir::{
     protocol::ServerError,
-    sandbox::{Cluster, Flavor, Installation},
+    sandbox::{Cluster, Flavor},
 };
 
 /// Every user whose login is tried, besides `app`.
@@ -178,19 +178,6 @@ async fn logins_do_with_the_connections_that_are_there() {
     }
 }
 
-/// A stock client: on the `PATH`, beside the server that is tested with, or none.
-fn client(flavor: Flavor) -> Option<PathBuf> {
-    let name = if flavor == Flavor::MySql9 { "mysql" } else { "mariadb" };
-    let beside = Installation::find(flavor)?.program().with_file_name(name);
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found =
-        std::env::split_paths(&path).map(|folder| folder.join(name)).chain([beside]).find(|path| path.is_file());
-    if found.is_none() {
-        eprintln!("skipped: the client {name} is not installed");
-    }
-    found
-}
-
 #[tokio::test]
 async fn stock_clients_log_in() {
     for flavor in flavors() {
@@ -205,10 +192,8 @@ async fn stock_clients_log_in() {
             (Flavor::MariaDb, &["--skip-ssl", "--default-auth=client_ed25519"]),
         ];
         for (family, arguments) in cases {
-            let Some(program) = client(*family) else { continue };
-            let output = Command::new(program)
-                .args(["--no-defaults", "-h127.0.0.1", "-uapp", "-papp-secret", "--batch", "--skip-column-names"])
-                .arg(format!("-P{}", bed.port()))
+            let Some(mut client) = stock::client(*family, bed.port()) else { continue };
+            let output = client
                 .args(*arguments)
                 .args(["-e", "SELECT 'fine', DATABASE(); USE app2; SELECT DATABASE()", "app"])
                 .stdin(Stdio::null())

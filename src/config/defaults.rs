@@ -116,7 +116,7 @@ impl Default for Timeouts {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_clients: 4096, max_packet: 64 << 20, max_prepared: 16_384 }
+        Self { max_clients: 4096, max_packet: 64 << 20, max_prepared: 16_384, local_infile: true }
     }
 }
 

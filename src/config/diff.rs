@@ -280,11 +280,12 @@ fn timeouts(timeouts: &Timeouts) -> Settings<'_> {
 }
 
 fn limits(limits: &Limits) -> Settings<'_> {
-    let Limits { max_clients, max_packet, max_prepared } = limits;
+    let Limits { max_clients, max_packet, max_prepared, local_infile } = limits;
     Settings::new("limits", Applies::NextSession)
         .with("max_clients", max_clients)
         .with("max_packet", size_text(*max_packet))
         .with("max_prepared", max_prepared)
+        .with("local_infile", local_infile)
 }
 
 fn client_tls(tls: &ClientTls) -> Settings<'_> {

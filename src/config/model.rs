@@ -239,6 +239,8 @@ pub struct Limits {
     pub max_packet: usize,
     /// Prepared statements of one session.
     pub max_prepared: u32,
+    /// Whether servers may ask clients for the files of their `LOAD DATA LOCAL INFILE`.
+    pub local_infile: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -154,6 +154,7 @@ fn limits(section: &mut Section<'_, '_>) -> Limits {
         // The range of the servers' own `max_allowed_packet`.
         max_packet: section.field("max_packet", size(1 << 10..=1 << 30)).unwrap_or(default.max_packet),
         max_prepared: section.field("max_prepared", whole(1..=1_048_576)).unwrap_or(default.max_prepared),
+        local_infile: section.field("local_infile", boolean).unwrap_or(default.local_infile),
     }
 }
 

@@ -128,6 +128,11 @@ impl ResponseTracker {
         (self.skip == 0 && !self.continued).then_some(self.sequence)
     }
 
+    /// Whether the server waits for a file of the client.
+    pub fn awaits_file(&self) -> bool {
+        self.state == State::Infile
+    }
+
     /// After the client's file was sent (`sent` packets): the server answers with OK or ERR.
     pub fn infile_sent(&mut self, sent: u8) {
         self.state = State::First;

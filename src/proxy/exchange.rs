@@ -17,7 +17,7 @@ use crate::{
     net::Scratch,
     protocol::{Capabilities, Prepared, ResponseTracker, ServerError, Status, code, gtid::Position, put_packets},
     session::Settings,
-    sql::Kind,
+    sql::{Effects, Kind},
     telemetry::Pin,
 };
 
@@ -243,9 +243,12 @@ impl Session {
         };
         let config = self.worker.context.config.load();
         let unfiltered = self.state.pins().has(Pin::SessionTracking);
+        let asks_for_files = request.statement.effects.has(Effects::LOCAL_INFILE);
+        let files = asks_for_files.then(|| (request.sql, self.mode()));
         let mut observer = ReplyObserver {
             state: &mut self.state,
             statement: &request.statement,
+            files,
             overdue,
             capabilities: self.capabilities,
             unfiltered,
@@ -262,7 +265,9 @@ impl Session {
         };
         let (client, server) = (&mut self.client, &mut connection.packets);
         let mut relay = Relay::new(client, server, &mut tracker, &mut observer, &scratch, config.timeouts.client_write);
-        let (error, boundary) = match relay.run().await {
+        let run = relay.run().await;
+        self.worker.shard().bytes_in.add(relay.received);
+        let (error, boundary) = match run {
             Ok(()) => {
                 let ReplyObserver { error, status, withheld, prepared, ended_by_eof, warnings, insert_id, .. } =
                     observer;

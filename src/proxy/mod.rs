@@ -17,6 +17,7 @@ mod run;
 mod session;
 mod slow;
 mod turn;
+mod upload;
 mod worker;
 
 pub use login::{Admitted, Door, Policy};

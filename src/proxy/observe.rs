@@ -11,7 +11,7 @@ use crate::{
         changes, wire::put_lenenc_bytes,
     },
     session::SessionState,
-    sql::Statement,
+    sql::{Mode, Statement, asks_for_file},
 };
 
 /// The variables that servers report to a client that has `CLIENT_SESSION_TRACK` and says nothing more
@@ -47,6 +47,8 @@ impl Withhold {
 pub struct ReplyObserver<'a> {
     pub state: &'a mut SessionState,
     pub statement: &'a Statement<'a>,
+    /// The text of a statement that asks for files of the client, and how it is read.
+    pub files: Option<(&'a [u8], Mode)>,
     /// The statement ran longer than its rule allows, and the server was asked to stop it.
     pub overdue: &'a Cell<bool>,
     /// The client's.
@@ -127,8 +129,14 @@ impl Observer for ReplyObserver<'_> {
                     .ok_or(Malformed("statement id"))?
                     .copy_from_slice(&self.statement_id.to_le_bytes());
             }
-            // Weir does not offer LOCAL INFILE to clients and does not ask servers for it.
-            ControlKind::Infile => return Err(Malformed("header byte")),
+            ControlKind::Infile => {
+                let name = payload.get(1..).unwrap_or_default();
+                // Clients hand out whatever they are asked for.
+                let asked = self.files.is_some_and(|(sql, mode)| asks_for_file(sql, mode, name));
+                if !asked || !self.capabilities.has(Capabilities::LOCAL_FILES) {
+                    return Err(Malformed("request for a file"));
+                }
+            }
         }
         Ok(Verdict::Pass(control.length))
     }
@@ -188,6 +196,7 @@ mod tests {
         let mut observer = ReplyObserver {
             state: &mut state,
             statement: &statement,
+            files: None,
             overdue: &Cell::new(false),
             capabilities,
             unfiltered: false,

@@ -13,13 +13,14 @@ use std::{
 
 use tokio::time::{Sleep, sleep};
 
+use super::upload::Upload;
 use crate::{
     net::{PacketStream, Scratch},
     protocol::{Control, HEADER, Malformed, ResponseTracker},
 };
 
 /// A pipelining client's bytes that are kept while its statement runs. Beyond it, they stay in the socket.
-const AHEAD: usize = 64 * 1024;
+pub const AHEAD: usize = 64 * 1024;
 
 /// Looks into the packets that end a result. May change them in place, never make them longer.
 pub trait Observer {
@@ -67,6 +68,10 @@ pub struct Relay<'a, O> {
     stall: Option<Pin<Box<Sleep>>>,
     /// What the client was sent before this reply, bytes.
     before: u64,
+    /// A file that goes the other way.
+    upload: Upload,
+    /// The bytes of all files.
+    pub received: u64,
 }
 
 impl<'a, O: Observer> Relay<'a, O> {
@@ -78,8 +83,22 @@ impl<'a, O: Observer> Relay<'a, O> {
         scratch: &'a Scratch,
         patience: Duration,
     ) -> Self {
-        let (pending, carry, before) = (Vec::new(), Vec::new(), client.written);
-        Self { client, server, tracker, observer, scratch, pending, written: 0, carry, patience, stall: None, before }
+        let before = client.written;
+        Self {
+            client,
+            server,
+            tracker,
+            observer,
+            scratch,
+            pending: Vec::new(),
+            written: 0,
+            carry: Vec::new(),
+            patience,
+            stall: None,
+            before,
+            upload: Upload::default(),
+            received: 0,
+        }
     }
 
     /// Runs until the reply is complete and written. Cancel-safe: what was read and not written is kept in `self`.
@@ -107,10 +126,26 @@ impl<'a, O: Observer> Relay<'a, O> {
             if self.tracker.is_done() {
                 return self.client.poll_flush(cx).map_err(|_| RelayError::Client);
             }
+            if self.tracker.awaits_file() {
+                ready!(self.poll_upload(cx))?;
+                continue;
+            }
             let mut scratch = self.scratch.borrow_mut();
             let Some(count) = ready!(self.poll_read(cx, &mut scratch))? else { continue };
             self.walk(cx, &mut scratch[..count])?;
         }
+    }
+
+    /// The server has asked for a file: the direction turns round.
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), RelayError>> {
+        ready!(self.client.poll_flush(cx)).map_err(|_| RelayError::Client)?;
+        let sequence = self.tracker.boundary().ok_or(Malformed("request for a file"))?;
+        let streams = (&mut *self.client, &mut *self.server);
+        let mut scratch = self.scratch.borrow_mut();
+        let (packets, server) = ready!(self.upload.poll(cx, streams, sequence, &mut scratch, self.patience))?;
+        self.tracker.infile_sent(packets);
+        self.received += std::mem::take(&mut self.upload).received;
+        Poll::Ready(server)
     }
 
     /// Reads behind what was carried over; returns how much of the scratch is filled.

@@ -118,6 +118,14 @@ const OFFERED: Capabilities = Capabilities::FOUND_ROWS
     .with(Capabilities::SESSION_TRACK)
     .with(Capabilities::DEPRECATE_EOF);
 
+/// What Weir offers to clients of these servers.
+fn offered(config: &Config) -> Capabilities {
+    match config.limits.local_infile {
+        true => OFFERED.with(Capabilities::LOCAL_FILES),
+        false => OFFERED,
+    }
+}
+
 impl Session {
     /// Lets a client in, chooses its schema and says OK. None: it was refused, and has been told why.
     async fn open(worker: Worker, stream: Stream, entry: Entry, host: String, route: Route) -> Option<Self> {
@@ -128,7 +136,7 @@ impl Session {
             id: entry.handle.id,
             version: cluster.version.clone(),
             dialect: cluster.mode.dialect,
-            offered: OFFERED,
+            offered: offered(&config),
             tls: worker.context.tls.load_full(),
             tls_required: config.tls.client.mode == ClientTlsMode::Required,
             rsa: worker.context.rsa.clone(),

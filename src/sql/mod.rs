@@ -5,7 +5,7 @@
 //!
 //! `lexer` cuts bytes into tokens, with `comment` deciding which comments are code; `reading` and `verb` turn tokens
 //! into facts, with `keywords`, `functions` and `names` saying which words matter; [`classify`](fn@classify) joins the
-//! readings. [`victim`] reads a `KILL`. [`tables`](fn@tables) and [`digest`](fn@digest) serve rules, and are read when a rule asks.
+//! readings. [`victim`] reads a `KILL`, [`asks_for_file`] a `LOAD DATA LOCAL`. [`tables`](fn@tables) and [`digest`](fn@digest) serve rules, and are read when a rule asks.
 
 mod classify;
 mod comment;
@@ -15,6 +15,7 @@ mod functions;
 mod keywords;
 mod kill;
 mod lexer;
+mod local_file;
 mod names;
 mod reading;
 mod tables;
@@ -26,4 +27,5 @@ pub use classify::classify;
 pub use digest::{Digest, NotADigest, digest, normalised};
 pub use facts::{Access, Dialect, Effects, Hint, Kind, Mode, Statement};
 pub use kill::{Victim, victim};
+pub use local_file::asks_for_file;
 pub use tables::{Name, TableName, tables};

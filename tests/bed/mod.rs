@@ -9,6 +9,7 @@ pub mod process;
 pub mod raw;
 pub mod readers;
 pub mod relay;
+pub mod stock;
 
 use std::{
     path::PathBuf,

@@ -157,6 +157,24 @@ impl Raw {
         self.ask(&[b"\x03", sql.as_ref()].concat(), Answer::Results).await
     }
 
+    /// Sends a statement whose reply asks for a file, and waits until it does. Returns the name of the file.
+    pub async fn ask_for_file(&mut self, sql: impl AsRef<[u8]>) -> Vec<u8> {
+        self.send(&[b"\x03", sql.as_ref()].concat()).await;
+        loop {
+            let packet = self.read(&mut Vec::new()).await;
+            match packet.split_first() {
+                Some((0xFB, name)) => return name.to_vec(),
+                Some((0xFF, _)) => panic!("{:?}", ServerError::parse(&packet)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Writes one payload with the next number: of a file that was asked for.
+    pub async fn say(&mut self, payload: &[u8]) -> std::io::Result<()> {
+        self.packets.write_payload(payload).await
+    }
+
     /// Whether a ping is answered.
     pub async fn is_alive(&mut self) -> bool {
         self.packets.sequence = 0;

@@ -142,7 +142,7 @@ fn everything_changed() -> Vec<Change> {
         timeouts.client_write = "7s"
         timeouts.drain = "7s"
         timeouts.drain_delay = "7s"
-        limits = { max_clients = 7, max_packet = "7MiB", max_prepared = 7 }
+        limits = { max_clients = 7, max_packet = "7MiB", max_prepared = 7, local_infile = false }
         tls.client = { mode = "required", cert = "c", key = "k", ca = "a" }
         tls.server = { mode = "verify-ca", cert = "c", key = "k", ca = "a" }
         admin = { console = "", user = "u", password = "p", http = "" }
