@@ -2,23 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
+mod bed;
+
 use std::time::Duration;
 
+use bed::is_tested;
 use weir::{
     cli::check::{Verdict, check},
     config::{Address, Config, Role, Secret, Server, User},
-    sandbox::{APP, Cluster, Flavor, Installation, PROBE, SandboxError},
+    sandbox::{APP, Cluster, Flavor, PROBE, SandboxError},
 };
-
-fn is_tested(flavor: Flavor) -> bool {
-    if Installation::find(flavor).is_some() {
-        return true;
-    }
-    let required = std::env::var("WEIR_REQUIRE").unwrap_or_default();
-    assert!(!required.split(',').any(|name| name == flavor.name()), "{flavor} is required and not on this machine");
-    eprintln!("skipped: no {flavor} server on this machine");
-    false
-}
 
 #[tokio::test]
 async fn a_mariadb_cluster_is_checked() {

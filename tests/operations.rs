@@ -1,57 +1,17 @@
-//! What an operator does and sees: the command line, the logs, the console, HTTP.
+//! What an operator does and sees: the command line, the logs, HTTP. The console has tests of its own.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod bed;
 
-use std::{
-    net::TcpListener,
-    path::{Path, PathBuf},
-    process::{Command, Output},
-    time::Duration,
-};
+use std::{net::TcpListener, time::Duration};
 
-use bed::{Bed, basics, flavors, http, process, process::Process, server_error, until};
+use bed::{
+    Bed, Folder, basics, flavors, http, process,
+    process::{Process, code, stderr, stdout},
+    server_error, until,
+};
 use mysql_async::{Conn, OptsBuilder, prelude::*};
-use weir::{
-    sandbox::{Cluster, Flavor},
-    telemetry::Reason,
-};
-
-/// A folder for the files of one test, removed when dropped.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("weir-operations-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn file(&self, name: &str, text: &str) -> String {
-        let path = self.0.join(name);
-        std::fs::write(&path, text).unwrap();
-        path.to_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What stays behind is a temporary file.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-fn code(output: &Output) -> Option<i32> {
-    output.status.code()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
+use weir::{sandbox::Cluster, telemetry::Reason};
 
 #[test]
 fn wrong_usage_exits_with_64() {
@@ -140,7 +100,7 @@ async fn flags_alone_run_weir() {
         let writer = cluster.writer.address().to_string();
         let replica = format!("{}?weight=50", cluster.replicas[0].address());
         let folder = Folder::new("flags");
-        let socket = format!("unix:{}", folder.0.join("socket").display());
+        let socket = format!("unix:{}", folder.path().join("socket").display());
         let common =
             ["--writer", &writer, "--replica", &replica, "--user", "app", "--password-env", "WEIR_TEST_PASSWORD"];
         // The doors are on their usual ports, which something else may have on this machine.
@@ -276,95 +236,6 @@ async fn a_rule_limits_time_and_number() {
     }
 }
 
-/// The stock clients that are there.
-fn clients() -> Vec<PathBuf> {
-    let trees = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default().join(".cache/weir");
-    let candidates = ["mariadb/bin/mariadb", "mysql9/bin/mysql"].map(|path| trees.join(path));
-    let system = ["/usr/bin/mariadb", "/usr/bin/mysql"].map(PathBuf::from);
-    candidates.into_iter().chain(system).filter(|path| path.exists()).collect()
-}
-
-async fn ask(client: &Path, port: u16, password: &str, sql: &str) -> Output {
-    let (client, sql, password) = (client.to_owned(), sql.to_owned(), format!("--password={password}"));
-    let port = port.to_string();
-    let run = move || {
-        let arguments = ["--no-defaults", "--batch", "-h127.0.0.1", "-P", &port, "-uadmin", &password, "-e", &sql];
-        Command::new(client).args(arguments).output().unwrap()
-    };
-    tokio::task::spawn_blocking(run).await.unwrap()
-}
-
-#[tokio::test]
-async fn the_console_answers_the_stock_clients() {
-    let Some(flavor) = flavors().into_iter().next() else { return };
-    let bed = Bed::with(Cluster::start(flavor, 1).await.unwrap(), "").await;
-    let port = bed.weir.addresses.console.unwrap().port();
-    let mut conn = bed.connect().await;
-    for client in clients() {
-        let name = client.display();
-        conn.query_drop("BEGIN").await.unwrap();
-        for (sql, expected) in [
-            ("SHOW SERVERS", &["server\taddress", "db0\t127.0.0.1:", "\twriter\tyes\tactive\t", "db1\t"][..]),
-            ("SHOW SESSIONS", &["id\tuser", "app\t127.0.0.1:", "\tdb0\ttransaction\t"]),
-            ("SHOW REASONS", &["reason\tstatements", "begin\t"]),
-            ("SHOW PINS", &["transaction\t"]),
-            ("SHOW VERSION", &[env!("CARGO_PKG_VERSION")]),
-            ("SHOW HELP", &["DRAIN SERVER <server>"]),
-            ("DRAIN SERVER db1; SHOW SERVERS", &["drain"]),
-            ("ENABLE SERVER db1; SHOW SERVERS", &["db1"]),
-            ("RELOAD", &[]),
-        ] {
-            let output = ask(&client, port, "", sql).await;
-            assert_eq!(code(&output), Some(0), "{name}: {sql}: {}", stderr(&output));
-            for part in expected {
-                assert!(stdout(&output).contains(part), "{name}: {sql}: {part}: {}", stdout(&output));
-            }
-        }
-        for (sql, expected) in [
-            ("SELECT 1 FROM t", "ERROR 1064"),
-            ("DRAIN SERVER none", "no server is named none"),
-            ("KILL 4000000", "ERROR 1094"),
-        ] {
-            let output = ask(&client, port, "", sql).await;
-            assert_eq!(code(&output), Some(1), "{name}: {sql}");
-            assert!(stderr(&output).contains(expected), "{name}: {sql}: {}", stderr(&output));
-        }
-        let output = ask(&client, port, "wrong", "SHOW SERVERS").await;
-        assert!(stderr(&output).contains("ERROR 1045"), "{name}: {}", stderr(&output));
-        conn.query_drop("ROLLBACK").await.unwrap();
-    }
-    // Killing ends the session that is named, and no other.
-    let mut victim = bed.connect().await;
-    let output = ask(clients().first().unwrap(), port, "", &format!("KILL {}", victim.id())).await;
-    assert_eq!(code(&output), Some(0), "{}", stderr(&output));
-    assert!(victim.query_drop("SELECT 1").await.is_err());
-    conn.query_drop("SELECT 1").await.unwrap();
-    drop((conn, victim));
-    bed.stop().await;
-}
-
-#[tokio::test]
-async fn a_console_password_counts() {
-    let Some(flavor) = flavors().into_iter().next() else { return };
-    let cluster = Cluster::start(flavor, 0).await.unwrap();
-    let text = basics(&cluster).replace("[admin]\n", "[admin]\nuser = \"ops\"\npassword = \"door\"\n");
-    let bed = Bed::with_config(cluster, &text).await;
-    let port = bed.weir.addresses.console.unwrap().port();
-    let log_in = |user: &'static str, password: &'static str| {
-        let options = OptsBuilder::default().ip_or_hostname("127.0.0.1").tcp_port(port).prefer_socket(false);
-        Conn::new(options.user(Some(user)).pass(Some(password)))
-    };
-    for (user, password) in [("ops", ""), ("ops", "wrong"), ("admin", "door"), ("admin", ""), ("app", "app-secret")] {
-        let error = log_in(user, password).await.unwrap_err();
-        assert_eq!(server_error(&error), (1045, "28000".to_owned()), "{user} {password}");
-    }
-    let mut console = log_in("ops", "door").await.unwrap();
-    let servers: Vec<mysql_async::Row> = console.exec("SHOW SERVERS", ()).await.unwrap();
-    assert_eq!(servers[0].get::<String, _>("server").unwrap(), "db0");
-    drop(console);
-    bed.stop().await;
-}
-
 #[tokio::test]
 async fn http_tells_what_is_there() {
     let Some(flavor) = flavors().into_iter().next() else { return };
@@ -397,13 +268,4 @@ async fn http_tells_what_is_there() {
     until("one server is enough", || async { http::get(door, "/readyz").await.0 == 200 }).await;
     drop(conn);
     tokio::time::timeout(Duration::from_secs(60), bed.stop()).await.unwrap();
-}
-
-#[test]
-fn the_flavors_have_their_clients() {
-    for flavor in flavors() {
-        let program = if flavor == Flavor::MariaDb { "mariadb" } else { "mysql" };
-        let found = clients().iter().any(|client| client.ends_with(program));
-        assert!(found, "{flavor} is there without its client {program}");
-    }
 }

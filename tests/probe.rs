@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
+mod bed;
+
 use std::time::{Duration, Instant};
 
+use bed::is_tested;
 use mysql_async::{Conn, prelude::Queryable};
 use weir::{
     backend::{
@@ -12,21 +15,11 @@ use weir::{
         probe::{ProbeError, probe},
     },
     config::{Address, Secret, ServerTls, ServerTlsMode},
-    sandbox::{Account, Cluster, Flavor, Installation, PROBE, SandboxError, Server},
+    sandbox::{Account, Cluster, Flavor, PROBE, SandboxError, Server},
     sql::Dialect,
 };
 
 const TIMEOUT: Duration = Duration::from_secs(5);
-
-fn is_tested(flavor: Flavor) -> bool {
-    if Installation::find(flavor).is_some() {
-        return true;
-    }
-    let required = std::env::var("WEIR_REQUIRE").unwrap_or_default();
-    assert!(!required.split(',').any(|name| name == flavor.name()), "{flavor} is required and not on this machine");
-    eprintln!("skipped: no {flavor} server on this machine");
-    false
-}
 
 #[tokio::test]
 async fn mariadb_servers_are_probed() {

@@ -5,7 +5,7 @@ mod bed;
 
 use std::time::Duration;
 
-use bed::{Bed, PATIENCE, basics, flavors, load::Load, process::Process, server_error, until};
+use bed::{Bed, Folder, PATIENCE, basics, flavors, load::Load, process::Process, server_error, until};
 use mysql_async::{Conn, OptsBuilder, prelude::*};
 use weir::{
     config::State,
@@ -371,12 +371,10 @@ async fn tls_towards_clients_changes_for_new_sessions() {
 async fn a_hangup_reloads_the_binary() {
     let Some(flavor) = first_flavor() else { return };
     let cluster = Cluster::start(flavor, 0).await.unwrap();
-    let folder = std::env::temp_dir().join(format!("weir-hangup-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let file = folder.join("weir.toml");
+    let folder = Folder::new("hangup");
     let text = basics(&cluster);
-    std::fs::write(&file, &text).unwrap();
-    let mut weir = Process::start(&["run", "--config", file.to_str().unwrap()]);
+    let file = folder.file("weir.toml", &text);
+    let mut weir = Process::start(&["run", "--config", &file]);
     weir.address("listening").await;
     // Nothing that a look at the file would find: the hang-up alone makes it reload.
     weir.signal("HUP");
@@ -390,5 +388,4 @@ async fn a_hangup_reloads_the_binary() {
         assert!(weir.log().contains(problem), "{problem}: {problems}");
     }
     assert!(weir.is_running());
-    std::fs::remove_dir_all(&folder).unwrap();
 }

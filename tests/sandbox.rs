@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "how a test fails")]
 
+mod bed;
+
 use std::{
     io::{BufRead, BufReader, Read},
     path::Path,
@@ -11,19 +13,10 @@ use std::{
     time::Duration,
 };
 
+use bed::is_tested;
 use mysql_async::prelude::Queryable;
 use tokio::time::timeout;
-use weir::sandbox::{APP, Cluster, Flavor, Installation, PROBE, SandboxError, Server};
-
-fn is_tested(flavor: Flavor) -> bool {
-    if Installation::find(flavor).is_some() {
-        return true;
-    }
-    let required = std::env::var("WEIR_REQUIRE").unwrap_or_default();
-    assert!(!required.split(',').any(|name| name == flavor.name()), "{flavor} is required and not on this machine");
-    eprintln!("skipped: no {flavor} server on this machine");
-    false
-}
+use weir::sandbox::{APP, Cluster, Flavor, PROBE, SandboxError, Server};
 
 fn any_flavor() -> Option<Flavor> {
     Flavor::ALL.into_iter().find(|flavor| is_tested(*flavor))

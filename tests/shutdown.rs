@@ -5,11 +5,10 @@ mod bed;
 
 use std::{
     net::SocketAddr,
-    path::PathBuf,
     time::{Duration, Instant},
 };
 
-use bed::{PATIENCE, basics, flavors, http, process::Process, server_error, until};
+use bed::{Folder, PATIENCE, basics, flavors, http, process::Process, server_error, until};
 use mysql_async::{Conn, OptsBuilder, prelude::*};
 use weir::sandbox::Cluster;
 
@@ -18,20 +17,18 @@ struct Front {
     weir: Process,
     /// None: no server family is installed.
     cluster: Cluster,
-    folder: PathBuf,
+    folder: Folder,
     address: SocketAddr,
 }
 
 impl Front {
-    async fn start(name: &str, extra: &str) -> Option<Self> {
+    async fn start(extra: &str) -> Option<Self> {
         let cluster = Cluster::start(flavors().into_iter().next()?, 0).await.unwrap();
         cluster.writer.exec("CREATE TABLE app.t (id INT PRIMARY KEY)").await.unwrap();
-        let folder = std::env::temp_dir().join(format!("weir-shutdown-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let socket = format!("[[listeners]]\naddress = \"unix:{}/socket\"\n", folder.display());
-        let file = folder.join("weir.toml");
-        std::fs::write(&file, format!("{}{socket}{extra}", basics(&cluster))).unwrap();
-        let weir = Process::start(&["run", "--config", file.to_str().unwrap()]);
+        let folder = Folder::new("shutdown");
+        let socket = format!("[[listeners]]\naddress = \"unix:{}/socket\"\n", folder.path().display());
+        let file = folder.file("weir.toml", &format!("{}{socket}{extra}", basics(&cluster)));
+        let weir = Process::start(&["run", "--config", &file]);
         let address = weir.address("listening").await;
         Some(Self { weir, cluster, folder, address })
     }
@@ -49,15 +46,14 @@ impl Front {
     async fn exit(mut self) -> String {
         let status = self.weir.exit().await;
         assert_eq!(status.code(), Some(0), "{}", self.weir.log());
-        assert!(!self.folder.join("socket").exists(), "the socket's file is left");
-        std::fs::remove_dir_all(&self.folder).unwrap();
+        assert!(!self.folder.path().join("socket").exists(), "the socket's file is left");
         self.weir.log()
     }
 }
 
 #[tokio::test]
 async fn a_transaction_may_end_and_the_idle_are_sent_away() {
-    let Some(front) = Front::start("drain", "[timeouts]\ndrain_delay = \"1s\"\ndrain = \"60s\"\n").await else {
+    let Some(front) = Front::start("[timeouts]\ndrain_delay = \"1s\"\ndrain = \"60s\"\n").await else {
         return;
     };
     let door = front.weir.address("HTTP is open").await;
@@ -91,7 +87,7 @@ async fn a_transaction_may_end_and_the_idle_are_sent_away() {
 
 #[tokio::test]
 async fn at_the_deadline_the_rest_is_cut() {
-    let Some(front) = Front::start("deadline", "[timeouts]\ndrain = \"1s\"\n").await else { return };
+    let Some(front) = Front::start("[timeouts]\ndrain = \"1s\"\n").await else { return };
     let (mut waiting, mut running, mut stuck) = (front.connect().await, front.connect().await, front.connect().await);
     waiting.query_drop("BEGIN").await.unwrap();
     waiting.query_drop("INSERT INTO t VALUES (1)").await.unwrap();
@@ -128,7 +124,7 @@ async fn at_the_deadline_the_rest_is_cut() {
 #[tokio::test]
 async fn a_second_signal_ends_at_once() {
     for (first, second) in [("TERM", "TERM"), ("INT", "INT"), ("TERM", "INT")] {
-        let Some(front) = Front::start("twice", "[timeouts]\ndrain = \"1h\"\n").await else { return };
+        let Some(front) = Front::start("[timeouts]\ndrain = \"1h\"\n").await else { return };
         let mut busy = front.connect().await;
         busy.query_drop("BEGIN").await.unwrap();
         busy.query_drop("INSERT INTO t VALUES (1)").await.unwrap();
@@ -143,7 +139,7 @@ async fn a_second_signal_ends_at_once() {
 #[tokio::test]
 async fn a_session_that_waits_for_a_server_does_not_hold_up_the_end() {
     let extra = "[timeouts]\ndrain = \"1s\"\n[failover]\nhold = \"10m\"\n";
-    let Some(front) = Front::start("hold", extra).await else { return };
+    let Some(front) = Front::start(extra).await else { return };
     let mut waiting = front.connect().await;
     front.cluster.writer.kill().await.unwrap();
     front.weir.logged("a server is down").await;

@@ -183,7 +183,7 @@ fn hand_over(socket: Socket, peer: Peer, route: &Route, context: &Arc<Context>, 
 }
 
 /// Tells a client why it is not let in, in place of the greeting.
-async fn refuse(mut socket: Socket, error: ServerError) {
+pub async fn refuse(mut socket: Socket, error: ServerError) {
     let mut bytes = Vec::new();
     put_packets(&mut bytes, &mut 0, &error.payload(Capabilities::NONE));
     let tell = async {

@@ -2,9 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
 
-use super::acceptor::Bound;
+use super::acceptor::{Bound, refuse};
 use crate::{
     admin::{self, Doors},
     backend::UNKNOWN_VERSION,
@@ -16,18 +19,27 @@ use crate::{
     sql::Dialect,
 };
 
+/// Most clients at once.
+const CLIENTS: usize = 32;
 /// The console's read buffer, bytes.
 const SCRATCH: usize = 16 * 1024;
 
 /// Accepts console clients until the task is aborted.
 pub async fn serve(bound: Bound, context: Arc<Context>, doors: Doors) {
     let mut id = 0;
+    let places = Arc::new(Semaphore::new(CLIENTS));
     loop {
         match bound.accept().await {
             Ok((socket, peer)) => {
+                let Ok(place) = places.clone().try_acquire_owned() else {
+                    tracing::warn!(client = peer.name(), "the console is full");
+                    tokio::task::spawn_local(refuse(socket, ServerError::too_many_connections()));
+                    continue;
+                };
                 id += 1;
                 let (context, doors) = (context.clone(), doors.clone());
                 tokio::task::spawn_local(async move {
+                    let _place = place;
                     if let Err(error) = converse(socket, peer.host(), id, &context, doors).await {
                         tracing::debug!(client = peer.name(), %error, "a console client is gone");
                     }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test bed that cannot be set up fails the test")]
 
 pub mod fake;
+pub mod folder;
 pub mod http;
 pub mod load;
 pub mod process;
@@ -16,6 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use folder::Folder;
 use relay::Relay;
 
 use mysql_async::{Conn, OptsBuilder, SslOpts, prelude::*};
@@ -31,23 +33,25 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The server families to test with: those that are installed, and those that `WEIR_REQUIRE` names, which must be.
 pub fn flavors() -> Vec<Flavor> {
+    Flavor::ALL.into_iter().filter(|flavor| is_tested(*flavor)).collect()
+}
+
+/// Whether a server family is one of [`flavors`].
+pub fn is_tested(flavor: Flavor) -> bool {
     let required = std::env::var("WEIR_REQUIRE").unwrap_or_default();
-    let wanted = |flavor: &Flavor| {
-        let found = Installation::find(*flavor).is_some();
-        assert!(found || !required.split(',').any(|name| name == flavor.name()), "{flavor} is required and missing");
-        if !found {
-            eprintln!("skipped: {flavor} is not installed");
-        }
-        found
-    };
-    Flavor::ALL.into_iter().filter(wanted).collect()
+    let found = Installation::find(flavor).is_some();
+    assert!(found || !required.split(',').any(|name| name == flavor.name()), "{flavor} is required and missing");
+    if !found {
+        eprintln!("skipped: {flavor} is not installed");
+    }
+    found
 }
 
 /// A writer, replicas, and Weir in front of them.
 pub struct Bed {
     pub cluster: Cluster,
     pub weir: Running,
-    folder: PathBuf,
+    folder: Folder,
 }
 
 impl Bed {
@@ -78,10 +82,8 @@ impl Bed {
 
     /// Weir with exactly this config, in a file that can be edited.
     pub async fn with_config(cluster: Cluster, text: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("weir-bed-{}-{:x}", std::process::id(), rand_number()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let path = folder.join("weir.toml");
-        std::fs::write(&path, text).unwrap();
+        let folder = Folder::new("bed");
+        let path = PathBuf::from(folder.file("weir.toml", text));
         let config = config::parse(text, &ProcessSecrets).unwrap_or_else(|problems| panic!("{problems}\n{text}"));
         let weir = app::start(config, Source::File(path)).await.unwrap();
         Self { cluster, weir, folder }
@@ -89,13 +91,12 @@ impl Bed {
 
     /// The config file.
     pub fn config_file(&self) -> PathBuf {
-        self.folder.join("weir.toml")
+        self.folder.path().join("weir.toml")
     }
 
     /// Replaces the config file, at once.
     pub fn edit(&self, text: &str) {
-        let new = self.folder.join("new.toml");
-        std::fs::write(&new, text).unwrap();
+        let new = self.folder.file("new.toml", text);
         std::fs::rename(new, self.config_file()).unwrap();
     }
 
@@ -162,7 +163,6 @@ impl Bed {
     pub async fn stop(self) {
         self.weir.shut_down();
         self.weir.ended().await;
-        std::fs::remove_dir_all(&self.folder).unwrap();
     }
 }
 
@@ -202,9 +202,4 @@ pub fn server_error(error: &mysql_async::Error) -> (u16, String) {
         mysql_async::Error::Server(error) => (error.code, error.state.clone()),
         other => panic!("not a server's error: {other}"),
     }
-}
-
-fn rand_number() -> u64 {
-    use std::hash::{BuildHasher, Hasher};
-    std::collections::hash_map::RandomState::new().build_hasher().finish()
 }

@@ -85,6 +85,19 @@ pub fn run(arguments: &[&str]) -> Output {
     weir().args(arguments).output().unwrap()
 }
 
+/// The exit code; None: a signal ended it.
+pub fn code(output: &Output) -> Option<i32> {
+    output.status.code()
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 fn weir() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
     command.env("WEIR_TEST_PASSWORD", "app-secret");

@@ -24,7 +24,7 @@ pub(super) const MAX_PACKET: usize = 64 * 1024;
 /// Bytes in front of a payload: its length (3 bytes, little-endian) and a sequence number.
 pub(super) const HEADER: usize = 4;
 /// How long a client may be idle; what `@@wait_timeout` says.
-pub(super) const IDLE: Duration = Duration::from_secs(8 * 60 * 60);
+pub(super) const IDLE: Duration = Duration::from_secs(60 * 60);
 /// How long the rest of a packet may take once its first byte is there.
 const REST: Duration = Duration::from_secs(30);
 
