@@ -111,13 +111,17 @@ fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind("127.0.0.1:0")?.local_addr()
 }
 
+/// Over the servers that Weir sends the reads to, so that both proxies have the same number of peers.
 fn haproxy_config(address: SocketAddr, servers: &[FakeServer]) -> String {
-    let writer = servers[0].address;
-    format!(
+    let mut text = format!(
         "global\n    nbthread 1\n\
          defaults\n    mode tcp\n    timeout connect 5s\n    timeout client 1m\n    timeout server 1m\n\
-         listen mysql\n    bind {address}\n    server writer {writer}\n"
-    )
+         listen mysql\n    bind {address}\n"
+    );
+    for (number, server) in servers.iter().enumerate().skip(1) {
+        text.push_str(&format!("    server db{number} {}\n", server.address));
+    }
+    text
 }
 
 fn weir_config(address: SocketAddr, servers: &[FakeServer]) -> String {
