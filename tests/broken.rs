@@ -96,6 +96,12 @@ async fn a_write_whose_connection_breaks_is_never_repeated() {
             relays[0].on("/*here*/", fault);
             let failed = conn.query_drop(statement).await.unwrap_err();
             assert_eq!(server_error(&failed), (2013, "HY000".to_owned()), "{what}");
+            if statement.contains(';') {
+                // The reply to the first part broke while the server was at the second.
+                let sql = format!("/* weir:writer */ SELECT COUNT(*) FROM t WHERE id = {id}");
+                until(&what, async || conn.query_first(&sql).await.unwrap() == Some(times)).await;
+                continue;
+            }
             // The session lives on, and reads what it may have written.
             let seen: Option<u32> = conn.query_first(format!("SELECT COUNT(*) FROM t WHERE id = {id}")).await.unwrap();
             assert_eq!(seen, Some(times), "{what}");
