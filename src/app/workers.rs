@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -11,9 +12,8 @@ use std::{
 
 use tokio::{
     net::{TcpStream, UnixStream},
-    runtime::Builder,
+    runtime::{Builder, LocalOptions},
     sync::mpsc,
-    task::LocalSet,
 };
 
 use crate::{
@@ -63,11 +63,20 @@ impl Workers {
         let start = |index| {
             let (arrivals, receiver) = mpsc::unbounded_channel();
             let context = context.clone();
-            let runtime = Builder::new_current_thread().enable_all().build()?;
+            // A local runtime belongs to the thread that builds it, so the thread tells whether there is one.
+            let (built, outcome) = std::sync::mpsc::channel();
             let thread = thread::Builder::new().name(format!("weir-worker-{index}")).spawn(move || {
-                // Ends once the channel is closed. A session that is still there then is cut.
-                LocalSet::new().block_on(&runtime, receive(receiver, Worker::new(index, context)));
+                match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+                    Ok(runtime) => {
+                        // Who asked waits for it, or is gone.
+                        let _ = built.send(Ok(()));
+                        // Ends once the channel is closed. A session that is still there then is cut.
+                        runtime.block_on(receive(receiver, Worker::new(index, context)));
+                    }
+                    Err(error) => drop(built.send(Err(error))),
+                }
             })?;
+            outcome.recv().unwrap_or_else(|_| Err(io::Error::other("the worker ended at once")))?;
             Ok(Thread { arrivals, sessions: Arc::default(), thread })
         };
         Ok(Self { workers: (0..count).map(start).collect::<io::Result<_>>()? })
@@ -92,7 +101,7 @@ impl Workers {
     }
 }
 
-async fn receive(mut arrivals: mpsc::UnboundedReceiver<(Arrival, Seat)>, worker: Worker) {
+async fn receive(mut arrivals: mpsc::UnboundedReceiver<(Arrival, Seat)>, worker: Rc<Worker>) {
     while let Some((arrival, seat)) = arrivals.recv().await {
         let worker = worker.clone();
         tokio::task::spawn_local(async move {
