@@ -113,8 +113,10 @@ pub struct ServerConnection {
     pub last_session: u32,
     /// The insert id that was told last on it.
     pub insert_id: u64,
-    /// When it ran a statement that its session is likely to ask about.
-    pub asked_back: Option<Instant>,
+    /// When it was used last.
+    pub used: Instant,
+    /// Its session is likely to ask about the statement that it ran last.
+    pub asked_back: bool,
     /// Bytes went out whose reply was not seen to its end, or state is left that no report shows.
     dirty: bool,
     dialect: Dialect,
@@ -175,7 +177,8 @@ impl ServerConnection {
             worker: usize::MAX,
             last_session: Self::NOBODY,
             insert_id: 0,
-            asked_back: None,
+            used: now,
+            asked_back: false,
             dirty: true,
             dialect: greeting.dialect(),
         };
@@ -194,7 +197,7 @@ impl ServerConnection {
         self.closing.clear();
         self.last_session = Self::NOBODY;
         self.insert_id = 0;
-        self.asked_back = None;
+        self.asked_back = false;
         self.prove_clean();
         Ok(())
     }
@@ -349,6 +352,13 @@ impl ServerConnection {
             }
         }
         Ok(reply)
+    }
+
+    /// Its session's settings are its own now.
+    pub fn is_aligned_to(&mut self, settings: &Arc<Settings>) {
+        if !Arc::ptr_eq(&self.settings, settings) {
+            self.settings = settings.clone();
+        }
     }
 
     /// From here on the connection must not be used by another session, until [`Self::prove_clean`].

@@ -75,7 +75,7 @@ impl Wish<'_> {
         let settings = Arc::ptr_eq(&connection.settings, self.settings) || connection.settings == *self.settings;
         let statement = self.statement.is_none_or(|text| connection.statements.has(text));
         let own = connection.last_session == self.session;
-        if !own && connection.asked_back.is_some_and(|when| when.elapsed() < ASKED_BACK) {
+        if !own && connection.asked_back && connection.used.elapsed() < ASKED_BACK {
             return Some(LAST_RESORT);
         }
         Some(1 + u32::from(worker) + 2 * u32::from(settings) + 4 * u32::from(statement))
@@ -223,8 +223,8 @@ impl Pool {
     }
 
     fn put(self: &Arc<Self>, connection: Box<ServerConnection>) {
-        let opened = connection.opened;
-        let mut put = self.shelf().put(connection, opened, Instant::now());
+        let (opened, used) = (connection.opened, connection.used);
+        let mut put = self.shelf().put(connection, opened, used);
         loop {
             match put {
                 Put::Shelved => return,
@@ -238,7 +238,7 @@ impl Pool {
                     Ok(()) => return,
                     Err(Grant::Connection(lease)) => {
                         let Some(connection) = lease.into_connection() else { return };
-                        put = self.shelf().put(connection, opened, Instant::now());
+                        put = self.shelf().put(connection, opened, used);
                     }
                     Err(Grant::Permit(_)) => return,
                 },

@@ -47,7 +47,10 @@ struct Live {
     schema: Option<String>,
     phase: &'static str,
     since: Instant,
+    /// The last one.
     server: Option<Arc<Server>>,
+    /// It runs a statement there, or holds one of its connections.
+    on_server: bool,
     pin: Option<Pin>,
     reason: Option<Reason>,
     statements: u64,
@@ -82,6 +85,7 @@ impl Registry {
             phase: "login",
             since: Instant::now(),
             server: None,
+            on_server: false,
             pin: None,
             reason: None,
             statements: 0,
@@ -147,18 +151,20 @@ impl SessionHandle {
         let mut live = self.live();
         live.phase = "running";
         live.since = now;
-        live.server = Some(server.clone());
+        live.on_server = true;
+        if !live.server.as_ref().is_some_and(|last| Arc::ptr_eq(last, server)) {
+            live.server = Some(server.clone());
+        }
         live.reason = Some(reason);
         live.statements += 1;
     }
 
-    /// The statement is over; `server` is the one that the session holds a connection of, `pin` why it shares less than it
-    /// could.
-    pub fn statement_ends(&self, schema: Option<&[u8]>, server: Option<&Arc<Server>>, pin: Option<Pin>, now: Instant) {
+    /// The statement is over; `holds`: the session keeps the server's connection. `pin`: why it shares less than it could.
+    pub fn statement_ends(&self, schema: Option<&[u8]>, holds: bool, pin: Option<Pin>, now: Instant) {
         let mut live = self.live();
         live.phase = "idle";
         live.since = now;
-        live.server = server.cloned();
+        live.on_server = holds;
         live.pin = pin;
         if live.schema.as_deref().map(str::as_bytes) != schema {
             live.schema = schema.map(|name| String::from_utf8_lossy(name).into_owned());
@@ -183,7 +189,7 @@ impl SessionHandle {
             schema: live.schema,
             phase: live.phase,
             since: now.saturating_duration_since(live.since),
-            server: live.server.map(|server| server.id.to_string()),
+            server: live.server.filter(|_| live.on_server).map(|server| server.id.to_string()),
             pin: live.pin.map(Pin::label),
             decision: live.reason.map_or_else(String::new, |reason| reason.label().to_owned()),
             statements: live.statements,
@@ -225,7 +231,8 @@ impl SessionHandle {
 
     /// Whether it runs a statement on a server, or holds one of its connections.
     pub fn holds(&self, server: &Arc<Server>) -> bool {
-        self.live().server.as_ref().is_some_and(|held| Arc::ptr_eq(held, server))
+        let live = self.live();
+        live.on_server && live.server.as_ref().is_some_and(|held| Arc::ptr_eq(held, server))
     }
 
     /// Waits until a statement that has not reached a server is to be given up: everything but a drain, which lets it run.

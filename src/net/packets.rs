@@ -4,6 +4,7 @@ use std::{
     cell::RefCell,
     future::poll_fn,
     io,
+    mem::MaybeUninit,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -293,9 +294,9 @@ impl PacketStream {
     /// Whether the peer has said anything, or closed, while nothing was expected of it. Ready(true): it closed.
     /// Bytes that a pipelining peer sent are kept, up to `limit`; beyond it the watch stays pending.
     pub fn poll_closed(&mut self, cx: &mut Context<'_>, limit: usize) -> Poll<bool> {
-        let mut bytes = [0; 2048];
+        let mut bytes = [MaybeUninit::uninit(); 2048];
         while self.inbox.len() < limit {
-            let mut buffer = ReadBuf::new(&mut bytes);
+            let mut buffer = ReadBuf::uninit(&mut bytes);
             match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
                 Poll::Pending => break,
                 Poll::Ready(Err(_)) => return Poll::Ready(true),

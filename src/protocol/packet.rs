@@ -30,6 +30,7 @@ impl Header {
 
 /// Appends `payload` as one or more packets, numbered from `sequence`, which ends as the next number.
 pub fn put_packets(out: &mut Vec<u8>, sequence: &mut u8, payload: &[u8]) {
+    out.reserve(payload.len() + HEADER);
     let mut chunks = payload.chunks(MAX_PAYLOAD);
     loop {
         let chunk = chunks.next().unwrap_or_default();

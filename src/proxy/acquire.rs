@@ -120,10 +120,10 @@ impl Session {
         {
             return Ok(Acquired { held, reason: decision.reason, wait: None });
         }
-        let config = self.worker.context.config.load_full();
-        let deadline = Instant::now() + config.pool.acquire_timeout;
+        let config = self.worker.config();
+        let deadline = self.now + config.pool.acquire_timeout;
         loop {
-            let cluster = self.worker.context.cluster.load_full();
+            let cluster = self.worker.cluster();
             if let Some(choice) = self.choose(&cluster, &config, decision, consistency, search) {
                 let server = cluster.members[choice.place].server.clone();
                 let dedicated = self.dedicated.take(&server, &self.identity, self.state.settings());
@@ -189,7 +189,7 @@ impl Session {
         match error {
             LeaseError::Connect(ConnectError::Login(LoginError::Refused(error)) | ConnectError::Refused(error)) => {
                 tracing::warn!(server = %server.id, code = error.code, "the server refused a login");
-                let cluster = self.worker.context.cluster.load();
+                let cluster = self.worker.cluster();
                 if cluster.is_writer(server) && !is_passing(&error) {
                     return Err(error);
                 }
@@ -301,14 +301,14 @@ impl Session {
     /// Chooses a schema on behalf of a login: the writer says whether it exists and the user may use it. While no server
     /// can be asked, the client is let in, and hears of it with its first statement.
     pub async fn enter_schema(&mut self, name: &[u8]) -> Result<(), End> {
-        let cluster = self.worker.context.cluster.load_full();
+        let cluster = self.worker.cluster();
         let mut schema = name.to_vec();
         let any = || cluster.members.iter().position(|member| member.up);
         // A connection that is in a schema serves a session that is to be in one, and best if it is the same.
         self.state.enter_schema(name);
         if let Some(place) = cluster.writer().or_else(any) {
             let server = cluster.members[place].server.clone();
-            let deadline = Instant::now() + self.config().timeouts.connect;
+            let deadline = Instant::now() + self.worker.config().timeouts.connect;
             match self.lease(&server, &cluster, None, deadline).await {
                 Ok(mut lease) => schema = self.use_schema(&mut lease, name).await?,
                 Err(error) => self.after_lease_error(&server, error, &mut Search::default()).map_err(End::Error)?,

@@ -60,7 +60,7 @@ impl Dedicated {
 impl Session {
     /// Gives a clean connection back if sessions share them, or puts it aside for this session's next statement.
     pub(super) fn put_aside(&mut self, held: Held) {
-        if self.config().pool.multiplex || !self.worker.context.cluster.load().is_active(&held.server) {
+        if self.worker.config().pool.multiplex || !self.worker.cluster().is_active(&held.server) {
             return;
         }
         if !std::mem::replace(&mut self.dedicated.counted, true) {

@@ -38,7 +38,7 @@ impl Session {
             Command::Execute(execute) => self.execute(execute).await,
             Command::Prepare(sql) => self.prepare(sql, payload).await,
             Command::LongData { statement, parameter, data } => {
-                let limit = self.config().limits.max_packet;
+                let limit = self.worker.config().limits.max_packet;
                 self.statements.add_long_data(statement, parameter, data, limit);
                 Ok(())
             }
@@ -68,7 +68,7 @@ impl Session {
 
     /// How this session's texts must be read.
     pub fn mode(&self) -> Mode {
-        self.state.mode(self.worker.context.cluster.load().mode)
+        self.state.mode(self.worker.cluster().mode)
     }
 
     /// The facts of a text, as far as this session's settings let it be read.
@@ -107,7 +107,7 @@ impl Session {
     }
 
     async fn prepare(&mut self, sql: &[u8], payload: &[u8]) -> Result<(), End> {
-        let limit = self.config().limits.max_prepared;
+        let limit = self.worker.config().limits.max_prepared;
         if self.statements.len() >= limit as usize {
             return self.send_error(&ServerError::too_many_statements(limit.into())).await;
         }
@@ -232,7 +232,7 @@ impl Session {
         let challenge = Challenge {
             nonce: login::nonce(),
             announced: None,
-            preferred: login::preferred(self.worker.context.cluster.load().mode.dialect),
+            preferred: login::preferred(self.worker.cluster().mode.dialect),
             capabilities: self.capabilities,
             channel: login::channel(self.client.stream()),
             rsa: Some(self.worker.context.rsa.clone()),
@@ -241,7 +241,7 @@ impl Session {
         let attempt =
             Attempt { user: &change.user, host: self.host.as_bytes(), plugin: change.plugin.as_deref(), response: b"" };
         let begun = ClientAuth::begin(challenge, attempt, self.worker.context.account(&change.user));
-        let limit = self.config().timeouts.handshake;
+        let limit = self.worker.config().timeouts.handshake;
         let conversation = login::converse(&mut self.client, &self.worker.scratch, begun);
         timeout(limit, conversation).await.unwrap_or_else(|_| Err(End::Error(ServerError::read_timeout())))
     }

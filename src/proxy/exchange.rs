@@ -88,15 +88,14 @@ impl Session {
         limit: Option<Duration>,
     ) -> Result<Exchanged, Failure> {
         let handle = self.entry.handle.clone();
-        let server = held.server.clone();
+        let Held { lease, server } = held;
         // Who is found dead later than this wakes the statement.
         if server.is_down() {
             return Err(Failure::Unsent);
         }
         let written = self.client.written;
-        let thread = held.lease.connection().thread;
-        let killer = self.killer(&server, thread);
-        let connection = held.lease.connection_mut();
+        let connection = lease.connection_mut();
+        let killer = self.killer(server, connection.thread);
         let overdue = Cell::new(false);
         let mut killing = None;
         let result = {
@@ -188,14 +187,14 @@ impl Session {
         let aligned = front.replies;
         if let Some(position) = wait {
             self.worker.shard().freshness_waits.inc();
-            front.push(code::QUERY, wait_query(position, self.config().reads.wait_timeout).as_bytes());
+            front.push(code::QUERY, wait_query(position, self.worker.config().reads.wait_timeout).as_bytes());
         }
         let mut bytes = front.bytes;
         let sequence = self.put_request(&mut bytes, connection, request)?;
         connection.put_closing(&mut bytes);
         connection.packets.write_bytes(&bytes).await.map_err(ConnectError::from)?;
         read_alignment(connection, aligned, &scratch).await?;
-        connection.settings = self.state.settings().clone();
+        connection.is_aligned_to(self.state.settings());
         if wait.is_some() && !waited(connection, &scratch).await? {
             return Err(Failure::Stale);
         }
@@ -241,7 +240,7 @@ impl Session {
             Body::Prepare { .. } => self.statements.next_id(),
             _ => 0,
         };
-        let config = self.worker.context.config.load();
+        let config = self.worker.config();
         let unfiltered = self.state.pins().has(Pin::SessionTracking);
         let asks_for_files = request.statement.effects.has(Effects::LOCAL_INFILE);
         let files = asks_for_files.then(|| (request.sql, self.mode()));

@@ -26,7 +26,11 @@ impl Session {
         exchanged: &Exchanged,
         before: Pins,
     ) -> Result<Option<Held>, End> {
-        let asked = timeout(OWN_COMMAND, self.ask(&mut held, statement, exchanged, before)).await;
+        let silent = self.is_silent(statement, exchanged, before);
+        if !silent && !self.state.collation_unknown() {
+            return Ok(Some(held));
+        }
+        let asked = timeout(OWN_COMMAND, self.ask(&mut held, statement, exchanged, silent)).await;
         match asked.unwrap_or(Err(ConnectError::Timeout(OWN_COMMAND))) {
             Ok(()) => Ok(Some(held)),
             Err(cause) => {
@@ -40,24 +44,30 @@ impl Session {
         }
     }
 
+    /// Whether the reply may have left out what the statement changed.
+    fn is_silent(&self, statement: &Statement<'_>, exchanged: &Exchanged, before: Pins) -> bool {
+        let harmless = statement.kind == Kind::Read && statement.effects == Effects::NONE;
+        match exchanged.error {
+            Some(_) => !harmless || !self.state.autocommit() || !before.is_empty(),
+            None => exchanged.ended_by_eof && statement.kind.may_run_stored_code(statement.effects),
+        }
+    }
+
     async fn ask(
         &mut self,
         held: &mut Held,
         statement: &Statement<'_>,
         exchanged: &Exchanged,
-        before: Pins,
+        silent: bool,
     ) -> Result<(), ConnectError> {
-        let stored_code = statement.kind.may_run_stored_code(statement.effects);
-        let failed = exchanged.error.is_some();
-        let harmless = statement.kind == Kind::Read && statement.effects == Effects::NONE;
-        if failed && (!harmless || !self.state.autocommit() || !before.is_empty())
-            || exchanged.ended_by_eof && stored_code
-        {
+        if silent {
+            let stored_code = statement.kind.may_run_stored_code(statement.effects);
+            let failed = exchanged.error.is_some();
             held.lease.connection_mut().mark_dirty();
             self.observe_command(held, statement, &[&[code::PING]]).await?;
             // MariaDB keeps what failed code has changed for its next report, and a ping reports nothing.
-            let silent = held.lease.connection().dialect() == Dialect::MariaDb && self.state.fate() == Fate::Return;
-            if failed && stored_code && silent {
+            let mute = held.lease.connection().dialect() == Dialect::MariaDb && self.state.fate() == Fate::Return;
+            if failed && stored_code && mute {
                 self.observe_command(held, statement, &[b"\x03BEGIN", b"\x03ROLLBACK"]).await?;
             }
         }

@@ -1,6 +1,6 @@
 //! `KILL` names Weir's ids: who may stop whom, and how a statement on a server is stopped.
 
-use std::{sync::Arc, time::Instant};
+use std::{rc::Rc, sync::Arc, time::Instant};
 
 use tokio::task::JoinHandle;
 
@@ -50,26 +50,25 @@ impl Session {
     }
 
     /// What stops the statement that runs on `thread` of a server.
-    pub fn killer(&self, server: &Arc<Server>, thread: u32) -> Killer {
-        let (server, identity) = (server.clone(), self.identity.clone());
-        Killer { server, identity, thread, worker: self.worker.clone() }
+    pub fn killer<'a>(&self, server: &'a Arc<Server>, thread: u32) -> Killer<'a> {
+        Killer { server, identity: self.identity.clone(), thread, worker: self.worker.clone() }
     }
 }
 
 /// Stops a statement over a connection of its own.
-pub struct Killer {
-    server: Arc<Server>,
+pub struct Killer<'a> {
+    server: &'a Arc<Server>,
     identity: Arc<Identity>,
     thread: u32,
-    worker: Worker,
+    worker: Rc<Worker>,
 }
 
-impl Killer {
+impl Killer<'_> {
     /// Sends the `KILL QUERY`. Whoever uses the connection for something else must wait for the end of this first, or the
     /// next statement is killed.
     pub fn kill(&self) -> JoinHandle<()> {
         let Self { server, identity, thread, worker } = self;
-        let (server, identity, thread, worker) = (server.clone(), identity.clone(), *thread, worker.clone());
+        let (server, identity, thread, worker) = ((*server).clone(), identity.clone(), *thread, worker.clone());
         tokio::task::spawn_local(async move {
             if let Err(error) = kill_query(&server, identity, thread, &worker).await {
                 tracing::warn!(server = %server.id, %error, "a statement could not be killed on its server");
@@ -84,7 +83,7 @@ async fn kill_query(
     thread: u32,
     worker: &Worker,
 ) -> Result<(), ConnectError> {
-    let links = worker.context.cluster.load().links.clone();
+    let links = worker.cluster().links.clone();
     let scratch = &worker.scratch;
     let mut connection = ServerConnection::open(&server.address, identity, &links, scratch, Instant::now()).await?;
     let command = [&[code::QUERY][..], format!("KILL QUERY {thread}").as_bytes()].concat();

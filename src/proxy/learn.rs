@@ -1,7 +1,5 @@
 //! What a session learns from a complete reply: writes that reads must see, statements, cursors, pins.
 
-use std::time::Instant;
-
 use super::{
     exchange::Exchanged,
     request::{Body, Request},
@@ -38,7 +36,7 @@ impl Session {
         }
         self.note_use(&mut held, asked_back);
         let Some(mut held) = self.inquire(held, &request.ran(), &exchanged, pins).await? else { return Ok(()) };
-        held.lease.connection_mut().settings = self.state.settings().clone();
+        held.lease.connection_mut().is_aligned_to(self.state.settings());
         self.held = Some(held);
         Ok(())
     }
@@ -61,7 +59,7 @@ impl Session {
             // Only an OK tells positions, and only those that count writes have some to tell.
             None => {
                 let eof = !held.lease.connection().capabilities.has(Capabilities::DEPRECATE_EOF);
-                let blind = !self.worker.context.cluster.load().has_positions;
+                let blind = !self.worker.cluster().has_positions;
                 wrote && (blind || eof && kind == Kind::Read && effects.has(Effects::UNKNOWN_FUNCTION))
             }
         };
@@ -71,9 +69,8 @@ impl Session {
     }
 
     pub(super) fn note_unseen_write(&mut self) {
-        let now = Instant::now();
-        self.state.wrote_unseen(now);
-        self.worker.context.wrote_unseen(now);
+        self.state.wrote_unseen(self.now);
+        self.worker.context.wrote_unseen(self.now);
     }
 
     fn remember_statement(&mut self, held: &mut Held, request: &Request<'_>, exchanged: &Exchanged) {

@@ -6,7 +6,7 @@
 //! the insert id is carried over. What is carried is what the OK packet said, which is not `LAST_INSERT_ID()` for an
 //! explicit value in an `AUTO_INCREMENT` column, nor for an insert inside a procedure.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use super::session::{Held, Session};
 use crate::{
@@ -37,7 +37,7 @@ impl Session {
             return decision;
         }
         let Some(last) = &self.last_used else { return decision };
-        let cluster = self.worker.context.cluster.load();
+        let cluster = self.worker.cluster();
         let place = cluster.place_of(last.server.id.as_str().as_bytes());
         let reads = matches!(statement.kind, Kind::Read | Kind::Diagnostics);
         if place.is_none() || !reads && place != cluster.writer() {
@@ -58,8 +58,12 @@ impl Session {
     pub fn note_use(&mut self, held: &mut Held, leaves_diagnostics: bool) {
         let connection = held.lease.connection_mut();
         connection.last_session = self.entry.handle.id;
-        connection.asked_back = leaves_diagnostics.then(Instant::now);
-        self.last_used = Some(LastUsed { server: held.server.clone(), thread: connection.thread });
+        connection.used = self.now;
+        connection.asked_back = leaves_diagnostics;
+        match &mut self.last_used {
+            Some(last) if Arc::ptr_eq(&last.server, &held.server) => last.thread = connection.thread,
+            last => *last = Some(LastUsed { server: held.server.clone(), thread: connection.thread }),
+        }
     }
 
     /// Makes a connection answer for this session: one that somebody else has used forgets that.

@@ -20,7 +20,7 @@ use crate::{
 impl Session {
     /// Runs a request and answers the client.
     pub async fn run(&mut self, mut request: Request<'_>) -> Result<(), End> {
-        let config = self.worker.context.config.load_full();
+        let config = self.worker.config();
         let rule = self.rule(&config, &request);
         let consistency = rule.and_then(|rule| rule.consistency).unwrap_or(config.reads.consistency);
         let situation = Situation { route: &self.route.clone(), held: self.pin(), autocommit: self.state.autocommit() };
@@ -30,7 +30,7 @@ impl Session {
             let name = rule.map_or("", |rule| &rule.name);
             return self.send_error(&ServerError::rejected(name)).await;
         }
-        let arrived = Instant::now();
+        let arrived = self.now;
         let turn = match self.take_turn(&config, rule).await? {
             Turn::Free => None,
             Turn::Taken(permit) => Some(permit),
@@ -53,13 +53,14 @@ impl Session {
             request.withhold = request.withhold(decision.target);
             let begun = Instant::now();
             self.entry.handle.statement_begins(reason, &held.server, begun);
-            let failure = match self.exchange(&mut held, &request, wait.as_ref(), limit).await {
+            let exchanged = self.exchange(&mut held, &request, wait.as_ref(), limit).await;
+            self.now = Instant::now();
+            let failure = match exchanged {
                 Ok(exchanged) => {
                     drop(turn);
                     self.count(reason);
-                    let ended = Instant::now();
-                    held.server.metrics.shard(self.worker.index).latency.observe(ended - begun);
-                    self.note_if_slow(&config, &request, &held.server.id, reason, ended - arrived);
+                    held.server.metrics.shard(self.worker.index).latency.observe(self.now - begun);
+                    self.note_if_slow(&config, &request, &held.server.id, reason, self.now - arrived);
                     let finished = self.finish(held, &request, exchanged, reason).await;
                     self.count_pins(before);
                     return finished;
@@ -124,7 +125,7 @@ impl Session {
             schema: self.state.settings().schema().unwrap_or_default(),
             client: self.host.parse::<IpAddr>().ok(),
             sql: request.sql,
-            mode: self.state.mode(self.worker.context.cluster.load().mode),
+            mode: self.state.mode(self.worker.cluster().mode),
         };
         routing::first_match(&config.rules, &asked)
     }
@@ -159,7 +160,7 @@ impl Session {
             Failure::Unsent => Ok(Next::Elsewhere),
             Failure::Stale => {
                 self.worker.shard().freshness_timeouts.inc();
-                server.note_late(Instant::now());
+                server.note_late(self.now);
                 search.waited();
                 Ok(Next::Elsewhere)
             }
@@ -171,7 +172,7 @@ impl Session {
             }
             Failure::Refused(error) | Failure::Unprepared(error) => {
                 // A replica may lack what the session's settings name, such as a new schema.
-                let cluster = self.worker.context.cluster.load_full();
+                let cluster = self.worker.cluster();
                 if cluster.writer.is_some() && !cluster.is_writer(server) && request.repeatable() {
                     return Ok(Next::Writer);
                 }
@@ -180,7 +181,7 @@ impl Session {
             }
             Failure::NoSchema => {
                 // A replica may not have it yet. If the writer does not have it, the session is in none.
-                if self.worker.context.cluster.load().is_writer(server) {
+                if self.worker.cluster().is_writer(server) {
                     self.state.leave_schema();
                 }
                 Ok(Next::Writer)

@@ -1,6 +1,6 @@
 //! The session loop: reads one command after the other, and ends the session in good order.
 
-use std::{sync::Arc, time::Duration};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -24,12 +24,9 @@ use crate::{
 /// How long a server may take to answer a command of Weir's own, and a client to take Weir's last word.
 pub const OWN_COMMAND: Duration = Duration::from_secs(5);
 
-/// Room for a usual command, bytes.
-const USUAL_COMMAND: usize = 256;
-
 /// One client's session.
 pub struct Session {
-    pub worker: Worker,
+    pub worker: Rc<Worker>,
     pub client: PacketStream,
     /// Its place in the registry.
     pub entry: Entry,
@@ -45,6 +42,8 @@ pub struct Session {
     pub dedicated: Dedicated,
     pub last_used: Option<LastUsed>,
     pub statements: ClientStatements,
+    /// When the command came, or its reply ended. The clock is not asked more often than that.
+    pub now: std::time::Instant,
 }
 
 /// The server connection that a pinned session keeps.
@@ -58,6 +57,7 @@ impl Held {
     pub async fn reset(mut self, scratch: &Scratch) -> Option<Self> {
         let reset = self.lease.connection_mut().reset(scratch);
         if matches!(timeout(OWN_COMMAND, reset).await, Ok(Ok(()))) {
+            self.lease.connection_mut().used = std::time::Instant::now();
             return Some(self);
         }
         self.lease.discard();
@@ -75,7 +75,7 @@ pub enum End {
 }
 
 /// Serves one client from its first byte to its last.
-pub async fn serve(worker: Worker, stream: Stream, entry: Entry, host: String, route: Route) {
+pub async fn serve(worker: Rc<Worker>, stream: Stream, entry: Entry, host: String, route: Route) {
     let _counted = Counted::new(worker.clone());
     if let Some(session) = Session::open(worker, stream, entry, host, route).await {
         session.live().await;
@@ -83,10 +83,10 @@ pub async fn serve(worker: Worker, stream: Stream, entry: Entry, host: String, r
 }
 
 /// A client in the counters, which it leaves in whatever way it ends.
-struct Counted(Worker);
+struct Counted(Rc<Worker>);
 
 impl Counted {
-    fn new(worker: Worker) -> Self {
+    fn new(worker: Rc<Worker>) -> Self {
         worker.shard().clients_accepted.inc();
         Self(worker)
     }
@@ -128,9 +128,9 @@ fn offered(config: &Config) -> Capabilities {
 
 impl Session {
     /// Lets a client in, chooses its schema and says OK. None: it was refused, and has been told why.
-    async fn open(worker: Worker, stream: Stream, entry: Entry, host: String, route: Route) -> Option<Self> {
-        let config = worker.context.config.load_full();
-        let cluster = worker.context.cluster.load_full();
+    async fn open(worker: Rc<Worker>, stream: Stream, entry: Entry, host: String, route: Route) -> Option<Self> {
+        let config = worker.config();
+        let cluster = worker.cluster();
         let accounts = worker.context.clone();
         let policy = Policy {
             id: entry.handle.id,
@@ -161,7 +161,7 @@ impl Session {
     }
 
     async fn admit(
-        worker: Worker,
+        worker: Rc<Worker>,
         entry: Entry,
         host: String,
         route: Route,
@@ -169,7 +169,7 @@ impl Session {
         admitted: Admitted,
     ) -> Option<Self> {
         let Admitted { packets, login, password } = admitted;
-        let introduced = worker.context.config.load().pool.proxy_protocol;
+        let introduced = worker.config().pool.proxy_protocol;
         let client = || entry.handle.client.parse().map_or(ProxyHeader::Own, ProxyHeader::Client);
         let identity = Identity {
             user: String::from_utf8_lossy(&login.user).into(),
@@ -193,6 +193,7 @@ impl Session {
             dedicated: Dedicated::default(),
             last_used: None,
             statements: ClientStatements::default(),
+            now: std::time::Instant::now(),
         };
         match session.begin(schema).await {
             Ok(()) => Some(session),
@@ -236,6 +237,7 @@ impl Session {
         if let Err(refused) = self.read_command(&mut payload).await? {
             return self.send_error(&refused).await;
         }
+        self.now = std::time::Instant::now();
         self.worker.shard().bytes_in.add(payload.len() as u64 + 4);
         match Command::parse(&payload) {
             Ok(command) => self.dispatch(command, &payload).await?,
@@ -247,15 +249,13 @@ impl Session {
 
     /// Reads one command. One that is too large is refused, and the session lives on.
     async fn read_command(&mut self, payload: &mut Vec<u8>) -> Result<Result<(), ServerError>, End> {
-        let config = self.config();
-        let idle = match self.held {
-            Some(_) => config.timeouts.transaction_idle.or(config.timeouts.client_idle),
-            None => config.timeouts.client_idle,
+        let (idle, limit) = {
+            let config = self.worker.config();
+            let in_transaction = config.timeouts.transaction_idle.filter(|_| self.held.is_some());
+            (in_transaction.or(config.timeouts.client_idle), config.limits.max_packet)
         };
-        let limit = config.limits.max_packet;
         let deadline = idle.map(|idle| Instant::now() + idle);
         self.client.sequence = 0;
-        payload.reserve(USUAL_COMMAND);
         let scratch = self.worker.scratch.clone();
         let handle = self.entry.handle.clone();
         let free = self.held.is_none();
@@ -285,18 +285,13 @@ impl Session {
                     Err(_) => Err(End::Error(ServerError::idle_timeout())),
                 },
                 () = handle.called() => {
-                    let context = &self.worker.context;
-                    self.dedicated.review(&context.cluster.load(), context.config.load().pool.multiplex);
+                    self.dedicated.review(&self.worker.cluster(), self.worker.config().pool.multiplex);
                     if self.held.is_none() && self.dedicated.is_empty() {
                         handle.shares_again();
                     }
                 }
             }
         }
-    }
-
-    pub fn config(&self) -> arc_swap::Guard<Arc<Config>> {
-        self.worker.context.config.load()
     }
 
     /// Why the session holds a connection.
@@ -316,10 +311,9 @@ impl Session {
             held.lease.connection_mut().prove_clean();
             self.put_aside(held);
         }
-        let server = self.held.as_ref().map(|held| &held.server);
         let pin = self.pin().or((!self.dedicated.is_empty()).then_some(Pin::Dedicated));
         let schema = self.state.settings().schema();
-        self.entry.handle.statement_ends(schema, server, pin, std::time::Instant::now());
+        self.entry.handle.statement_ends(schema, self.held.is_some(), pin, self.now);
     }
 
     /// Gives the connection that the session holds back, without making anybody wait.

@@ -1,9 +1,12 @@
 //! What all sessions of one worker thread share. A session lives on one worker from its login to its end.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc};
+use std::{cell::RefCell, ops::Deref, rc::Rc, sync::Arc};
+
+use arc_swap::{ArcSwap, Cache};
 
 use crate::{
     backend::Cluster,
+    config::{self, Config},
     context::Context,
     net::Scratch,
     routing::{Balancer, Candidate},
@@ -13,13 +16,62 @@ use crate::{
 /// The size of the read buffer, bytes: the measured best for big results.
 const SCRATCH: usize = 256 * 1024;
 
-/// One worker. Cloning shares it.
-#[derive(Debug, Clone)]
+/// One worker, shared by its sessions.
+#[derive(Debug)]
 pub struct Worker {
     pub index: usize,
     pub context: Arc<Context>,
     pub scratch: Scratch,
-    balance: Rc<RefCell<Balance>>,
+    config: RefCell<Latest<ConfigOf, Config>>,
+    cluster: RefCell<Latest<ClusterOf, Cluster>>,
+    balance: RefCell<Balance>,
+}
+
+/// A snapshot that this worker's sessions share. They count themselves in memory that no other worker writes to: each
+/// statement asks several times.
+pub type Snapshot<T> = Rc<Arc<T>>;
+
+/// The newest snapshot.
+#[derive(Debug)]
+struct Latest<A, T> {
+    cache: Cache<A, Arc<T>>,
+    shared: Snapshot<T>,
+}
+
+impl<A: Deref<Target = ArcSwap<T>>, T> Latest<A, T> {
+    fn new(place: A) -> Self {
+        let mut cache = Cache::new(place);
+        let shared = Rc::new(cache.load().clone());
+        Self { cache, shared }
+    }
+
+    fn get(&mut self) -> Snapshot<T> {
+        let newest = self.cache.load();
+        if !Arc::ptr_eq(newest, &self.shared) {
+            self.shared = Rc::new(newest.clone());
+        }
+        self.shared.clone()
+    }
+}
+
+#[derive(Debug)]
+struct ConfigOf(Arc<Context>);
+
+impl Deref for ConfigOf {
+    type Target = ArcSwap<Config>;
+    fn deref(&self) -> &Self::Target {
+        &self.0.config
+    }
+}
+
+#[derive(Debug)]
+struct ClusterOf(Arc<Context>);
+
+impl Deref for ClusterOf {
+    type Target = ArcSwap<Cluster>;
+    fn deref(&self) -> &Self::Target {
+        &self.0.cluster
+    }
 }
 
 #[derive(Debug, Default)]
@@ -30,8 +82,25 @@ struct Balance {
 }
 
 impl Worker {
-    pub fn new(index: usize, context: Arc<Context>) -> Self {
-        Self { index, context, scratch: Scratch::new(SCRATCH), balance: Rc::default() }
+    pub fn new(index: usize, context: Arc<Context>) -> Rc<Self> {
+        Rc::new(Self {
+            index,
+            scratch: Scratch::new(SCRATCH),
+            config: RefCell::new(Latest::new(ConfigOf(context.clone()))),
+            cluster: RefCell::new(Latest::new(ClusterOf(context.clone()))),
+            balance: RefCell::default(),
+            context,
+        })
+    }
+
+    /// The config of this moment.
+    pub fn config(&self) -> Snapshot<Config> {
+        self.config.borrow_mut().get()
+    }
+
+    /// The servers at this moment.
+    pub fn cluster(&self) -> Snapshot<Cluster> {
+        self.cluster.borrow_mut().get()
     }
 
     /// This worker's counters.
@@ -43,7 +112,7 @@ impl Worker {
     pub fn pick(
         &self,
         cluster: &Cluster,
-        balance: crate::config::Balance,
+        balance: config::Balance,
         fill: impl FnOnce(&mut Vec<Candidate>),
         fits: impl Fn(&Candidate) -> bool,
     ) -> Option<usize> {
