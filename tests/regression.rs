@@ -8,7 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bed::{Bed, PATIENCE, basics, flavors, server_error, until};
+use bed::{
+    Bed, PATIENCE, basics, flavors,
+    raw::{Answer, Card, MODERN, Raw, error},
+    server_error, until,
+};
 use mysql_async::{Conn, TxOpts, prelude::*};
 use tokio::time::timeout;
 use weir::{
@@ -296,6 +300,44 @@ async fn pins_that_a_reply_tells_are_counted() {
         conn.start_transaction(TxOpts::default()).await.unwrap().rollback().await.unwrap();
         until("the transaction is counted", || async { bed.pinned(Pin::Transaction) == 1 }).await;
         drop(conn);
+        bed.stop().await;
+    }
+}
+
+/// Once a server connection had been reset, its `sql_mode` was another than that of a fresh one.
+#[tokio::test]
+async fn a_login_that_ignores_spaces_has_the_sql_mode_that_a_server_gives_it() {
+    let change = b"\x11app\0\0app\0\x2D\0caching_sha2_password\0";
+    let ignoring = Card::app(MODERN.with(Capabilities::IGNORE_SPACE));
+    for flavor in flavors() {
+        let bed = writer_only(flavor, "").await;
+        let mut seen = Vec::new();
+        for port in [bed.cluster.writer.port(), bed.port()] {
+            let (mut one, mut modes) = (Raw::connect(port, &ignoring).await.unwrap(), Vec::new());
+            let mut other = Raw::connect(port, &Card::app(MODERN)).await.unwrap();
+            for step in ["login", "default", "reset", "change of user", "reset of what is pinned", "set"] {
+                match step {
+                    "login" => {}
+                    "default" => _ = one.run("SET sql_mode = DEFAULT").await,
+                    "change of user" => one.change_user(change, "app-secret").await.unwrap(),
+                    "set" => _ = one.run("SET sql_mode = 'ANSI'").await,
+                    reset => {
+                        if reset != "reset" {
+                            one.run("CREATE TEMPORARY TABLE pin (a INT)").await;
+                        }
+                        assert_eq!(error(&one.ask(b"\x1F", Answer::One).await), None, "{flavor}: {step}");
+                    }
+                }
+                // Over and over, and another's in between: they share connections.
+                for turn in 0..4 {
+                    let raw = if turn % 2 == 0 { &mut one } else { &mut other };
+                    modes.push((step, String::from_utf8(raw.value("SELECT @@sql_mode").await).unwrap()));
+                }
+            }
+            seen.push(modes);
+        }
+        assert_eq!(seen[1], seen[0], "{flavor}");
+        assert!(seen[0][0].1.contains("IGNORE_SPACE"), "{flavor}: {:?}", seen[0]);
         bed.stop().await;
     }
 }

@@ -82,6 +82,9 @@ fn put_assignment(sql: &mut Vec<u8>, name: &[u8], value: &Value) {
             sql.extend_from_slice(name);
         }
         Value::Default => sql.extend_from_slice(b"DEFAULT"),
+        Value::DefaultIgnoringSpace => {
+            sql.extend_from_slice(b"CONCAT_WS(',',NULLIF(@@GLOBAL.sql_mode,''),'IGNORE_SPACE')");
+        }
         Value::Text(text) if text.is_empty() && NULLABLE.contains(&name) => sql.extend_from_slice(b"NULL"),
         Value::Text(text) => put_literal(sql, text),
     }

@@ -108,7 +108,6 @@ impl Capabilities {
     const FINGERPRINT: Self = Self::FOUND_ROWS
         .with(Self::NO_SCHEMA)
         .with(Self::LOCAL_FILES)
-        .with(Self::IGNORE_SPACE)
         .with(Self::MULTI_STATEMENTS)
         .with(Self::MULTI_RESULTS)
         .with(Self::PS_MULTI_RESULTS)
@@ -208,7 +207,7 @@ mod tests {
     fn the_fingerprint_is_what_must_be_equal_on_both_legs() {
         assert_eq!(
             format!("{:?}", Capabilities::from_bits(u64::MAX).fingerprint()),
-            "FOUND_ROWS|NO_SCHEMA|LOCAL_FILES|IGNORE_SPACE|MULTI_STATEMENTS|MULTI_RESULTS|PS_MULTI_RESULTS|\
+            "FOUND_ROWS|NO_SCHEMA|LOCAL_FILES|MULTI_STATEMENTS|MULTI_RESULTS|PS_MULTI_RESULTS|\
              DEPRECATE_EOF|OPTIONAL_RESULTSET_METADATA|QUERY_ATTRIBUTES|PROGRESS|COM_MULTI|STMT_BULK_OPERATIONS|\
              EXTENDED_METADATA|CACHE_METADATA|BULK_UNIT_RESULTS"
         );

@@ -18,7 +18,7 @@ use crate::{
         login::ChangeUser,
     },
     session::{self, SessionState, Value},
-    sql::{self, Effects, Kind, Mode, Statement, Victim},
+    sql::{self, Dialect, Effects, Kind, Mode, Statement, Victim},
     telemetry::{Pin, Reason},
 };
 
@@ -53,13 +53,7 @@ impl Session {
             Command::Statistics => self.run(Request::plain(payload, Shape::Text, OTHER)).await,
             Command::SetOption(option) => self.set_option(option, payload).await,
             Command::Ping => self.local_ok().await,
-            Command::ResetConnection => {
-                self.let_go().await;
-                self.last_used = None;
-                self.state.reset();
-                self.statements.clear();
-                self.local_ok().await
-            }
+            Command::ResetConnection => self.reset().await,
             Command::ChangeUser(body) => self.change_user(body).await,
             Command::ProcessKill(id) => self.kill(id.into(), Kill::Session).await,
             Command::Unsupported(_) => self.send_error(&ServerError::unknown_command()).await,
@@ -181,6 +175,23 @@ impl Session {
         self.state.set_pin(Pin::Cursor, self.statements.any_cursor());
     }
 
+    async fn reset(&mut self) -> Result<(), End> {
+        self.let_go().await;
+        self.last_used = None;
+        self.state.reset();
+        self.statements.clear();
+        self.keep_ignoring_space();
+        self.local_ok().await
+    }
+
+    /// MySQL goes by the login's capability after a reset, too; MariaDB does not.
+    fn keep_ignoring_space(&mut self) {
+        let dialect = self.worker.context.cluster.load().mode.dialect;
+        if dialect == Dialect::MySql && self.capabilities.has(Capabilities::IGNORE_SPACE) {
+            self.state.ignore_space();
+        }
+    }
+
     async fn set_option(&mut self, option: u16, payload: &[u8]) -> Result<(), End> {
         let multi = match option {
             0 => self.capabilities.with(Capabilities::MULTI_STATEMENTS),
@@ -219,6 +230,7 @@ impl Session {
         self.identity = Arc::new(identity);
         self.state = SessionState::new(None);
         self.state.require(required);
+        self.keep_ignoring_space();
         self.statements.clear();
         self.entry.handle.logged_in(&self.identity.user, change.schema.as_deref(), std::time::Instant::now());
         if let Some(schema) = change.schema {

@@ -195,6 +195,9 @@ impl Session {
             statements: ClientStatements::default(),
             now: std::time::Instant::now(),
         };
+        if capabilities.has(Capabilities::IGNORE_SPACE) {
+            session.state.ignore_space();
+        }
         match session.begin(schema).await {
             Ok(()) => Some(session),
             Err(end) => {

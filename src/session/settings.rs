@@ -10,6 +10,9 @@ pub enum Value {
     Text(Box<[u8]>),
     /// The server's default.
     Default,
+    /// Of `sql_mode`: the server's default and `IGNORE_SPACE`, which is all that a login with that capability brings.
+    /// Servers apply it once, and differ in what a reset makes of it.
+    DefaultIgnoringSpace,
 }
 
 /// Schema and changed variables. Immutable: a change makes a new value, so that the settings of a session and of the

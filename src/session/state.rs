@@ -269,6 +269,11 @@ impl SessionState {
         }
     }
 
+    /// A login asked for `IGNORE_SPACE`.
+    pub fn ignore_space(&mut self) {
+        Arc::make_mut(&mut self.settings).set_variable(b"sql_mode", Value::DefaultIgnoringSpace);
+    }
+
     /// `COM_RESET_CONNECTION`: what a server forgets, the session forgets. The schema and the position stay; the
     /// character set is the server's default, not the login's.
     pub fn reset(&mut self) {
