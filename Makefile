@@ -13,10 +13,12 @@ demo: ## start a writer, two replicas and Weir in front of them, and watch (ONCE
 	cargo build --release --locked
 	target/release/weir sandbox --demo $(if $(ONCE),--once) $(ARGS)
 
-# MySQL 9 is in no stable release of Debian: without it the rest is tested, and the last line says so.
-test: ## install the servers that tests need, then run every check
+# MySQL 9 is in no stable release of Debian, and not every machine gets every driver: without them the rest is tested,
+# and the last line says so.
+test: ## install the servers and drivers that tests need, then run every check
 	@.ci/install lints compiler mariadb
 	@.ci/install mysql9 || [ $$? = 3 ]
+	@.ci/install drivers
 	@.ci/check
 
 check: ## run every check with what is installed

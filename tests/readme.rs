@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "how a test fails")]
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     env::VarError,
     io::{self, Read, Write},
     net::TcpStream,
@@ -102,6 +102,21 @@ impl SecretSource for Secrets {
 
 fn parsed(text: &str) -> Config {
     config::parse(text, &Secrets).unwrap_or_else(|problems| panic!("{problems}\n{text}"))
+}
+
+#[test]
+fn every_driver_is_in_the_table() {
+    let sources = [("pypi", "PyPI"), ("npm", "npm"), ("bookworm", "Debian 12")];
+    let mut listed = BTreeMap::<&str, Vec<String>>::new();
+    for line in include_str!("drivers/list").lines().filter(|line| !line.starts_with('#')) {
+        let [_, version, from, _, name @ ..] = &line.split_whitespace().collect::<Vec<_>>()[..] else {
+            panic!("{line}")
+        };
+        let (_, source) = sources.iter().find(|(source, _)| source == from).unwrap();
+        listed.entry(source).or_default().push(format!("{} {version}", name.join(" ")));
+    }
+    let shown = table("from").into_iter().map(|row| (row[0], row[1].split(", ").map(str::to_owned).collect()));
+    assert_eq!(shown.collect::<BTreeMap<&str, Vec<String>>>(), listed);
 }
 
 #[test]
