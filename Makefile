@@ -10,8 +10,8 @@ help: ## tell what there is
 
 demo: ## start a writer, two replicas and Weir in front of them, and watch (ONCE=1: show and exit; ARGS='--flavor mysql9')
 	@.ci/install demo
-	cargo build --release --locked
-	target/release/weir sandbox --demo $(if $(ONCE),--once) $(ARGS)
+	cargo build --profile demo --locked
+	target/demo/weir sandbox --demo $(if $(ONCE),--once) $(ARGS)
 
 # MySQL 9 is in no stable release of Debian, and not every machine gets every driver: without them the rest is tested,
 # and the last line says so.
