@@ -2,10 +2,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use weir::protocol::Command;
+use weir::protocol::{Capabilities, Command};
 
-fuzz_target!(|payload: &[u8]| {
-    let Ok(command) = Command::parse(payload) else { return };
+fuzz_target!(|input: (bool, &[u8])| {
+    let (attributes, payload) = input;
+    let capabilities = if attributes { Capabilities::QUERY_ATTRIBUTES } else { Capabilities::NONE };
+    let Ok(command) = Command::parse(payload, capabilities) else { return };
     let body = match command {
         Command::InitDb(body) | Command::Query(body) | Command::ChangeUser(body) | Command::Prepare(body) => body,
         Command::FieldList { table } => table,

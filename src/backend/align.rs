@@ -1,7 +1,7 @@
 //! The commands that bring a server connection to a session's settings.
 
 use crate::{
-    protocol::{code, put_packets},
+    protocol::{Capabilities, code, put_packets, query_attributes},
     session::{Settings, Step, Value},
 };
 
@@ -23,7 +23,16 @@ impl Alignment {
         let mut payload = Vec::with_capacity(1 + body.len());
         payload.push(code);
         payload.extend_from_slice(body);
-        put_packets(&mut self.bytes, &mut 0, &payload);
+        self.push_payload(&payload);
+    }
+
+    /// Adds one query, for a connection with these capabilities.
+    pub fn query(&mut self, capabilities: Capabilities, sql: &[u8]) {
+        self.push_payload(&query_attributes::query(capabilities, sql));
+    }
+
+    fn push_payload(&mut self, payload: &[u8]) {
+        put_packets(&mut self.bytes, &mut 0, payload);
         self.replies += 1;
     }
 
@@ -37,7 +46,7 @@ impl Alignment {
                 Step::Schema(name) => {
                     // Servers report it in UTF-8, and read it in the client's character set.
                     if !name.is_ascii() {
-                        self.push(code::QUERY, b"SET character_set_client=utf8mb4");
+                        self.query(connection.capabilities, b"SET character_set_client=utf8mb4");
                         recoded = true;
                     }
                     self.push(code::INIT_DB, name);
@@ -54,7 +63,7 @@ impl Alignment {
             put_assignment(&mut set, CLIENT, known.unwrap_or(&Value::Default));
         }
         if !set.is_empty() {
-            self.push(code::QUERY, &set);
+            self.query(connection.capabilities, &set);
         }
     }
 }

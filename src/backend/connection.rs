@@ -24,7 +24,7 @@ use crate::{
         auth::{Channel, LoginError, LoginRequest, ServerLogin, ServerStep, TlsUse},
         changes, code, column_count,
         login::Attributes,
-        put_packets,
+        put_packets, query_attributes,
         wire::Reader,
     },
     session::{CHARACTER_SETS, Settings, Value},
@@ -221,7 +221,7 @@ impl ServerConnection {
             }
         }
         let select = format!("SELECT @@{}", names.join(",@@"));
-        let queries = [set, select].map(|sql| [&[code::QUERY], sql.as_bytes()].concat());
+        let queries = [set, select].map(|sql| query_attributes::query(self.capabilities, sql.as_bytes()));
         let commands: Vec<&[u8]> = first.iter().copied().chain(queries.iter().map(Vec::as_slice)).collect();
         self.send(&commands).await?;
         let mut reply = Reply::default();
@@ -239,6 +239,12 @@ impl ServerConnection {
     pub async fn command(&mut self, payload: &[u8], scratch: &Scratch) -> Result<Reply, ConnectError> {
         self.send(&[payload]).await?;
         self.read_reply(scratch).await
+    }
+
+    /// Runs one query of Weir's own.
+    pub async fn query(&mut self, sql: &str, scratch: &Scratch) -> Result<Reply, ConnectError> {
+        let payload = query_attributes::query(self.capabilities, sql.as_bytes());
+        self.command(&payload, scratch).await
     }
 
     /// Runs commands that are answered by an OK packet each, in one write. Returns the payloads, which tell the session's

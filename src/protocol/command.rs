@@ -1,7 +1,10 @@
 //! The commands a client sends, as values.
 //! <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_command_phase.html>
 
-use super::wire::{Malformed, Reader};
+use super::{
+    Capabilities, query_attributes,
+    wire::{Malformed, Reader},
+};
 
 /// Command bytes that Weir itself sends.
 pub mod code {
@@ -21,6 +24,7 @@ pub mod code {
 pub enum Command<'a> {
     Quit,
     InitDb(&'a [u8]),
+    /// The text, without its attributes.
     Query(&'a [u8]),
     FieldList {
         table: &'a [u8],
@@ -60,7 +64,7 @@ pub struct Execute<'a> {
     /// Cursor type and, with query attributes, `PARAMETER_COUNT_AVAILABLE`.
     pub flags: u8,
     pub iterations: u32,
-    /// NULL bitmap, new-parameters-bound flag, types, values.
+    /// What [`query_attributes::Parameters`] reads.
     pub parameters: &'a [u8],
 }
 
@@ -69,20 +73,29 @@ impl Execute<'_> {
     pub fn wants_cursor(&self) -> bool {
         self.flags & 7 != 0
     }
+
+    /// The flags without `PARAMETER_COUNT_AVAILABLE`.
+    pub fn cursor(&self) -> u8 {
+        self.flags & !Self::COUNTED
+    }
+
+    /// `PARAMETER_COUNT_AVAILABLE`: a count is there though the statement may have no parameters.
+    pub const COUNTED: u8 = 8;
 }
 
 /// The field that names a prepared statement.
 const STATEMENT: &str = "statement id";
 
 impl<'a> Command<'a> {
-    /// Parses a whole payload. An empty payload or a known command with a body too short is malformed.
-    pub fn parse(payload: &'a [u8]) -> Result<Self, Malformed> {
+    /// Parses a whole payload, as a client with `capabilities` sends it. An empty payload or a known command with a body
+    /// too short is malformed.
+    pub fn parse(payload: &'a [u8], capabilities: Capabilities) -> Result<Self, Malformed> {
         let (&code, body) = payload.split_first().ok_or(Malformed("command"))?;
         let mut reader = Reader::new(body);
         Ok(match code {
             code::QUIT => Self::Quit,
             code::INIT_DB => Self::InitDb(body),
-            code::QUERY => Self::Query(body),
+            code::QUERY => Self::Query(query_attributes::text(body, capabilities)?),
             0x04 => Self::FieldList { table: reader.nul("table")? },
             0x09 => Self::Statistics,
             0x0C => Self::ProcessKill(reader.u32("connection id")?),
@@ -149,7 +162,7 @@ mod tests {
             (b"\xFF", Ok(Command::Unsupported(0xFF))),
         ];
         for (payload, expected) in cases {
-            assert_eq!(Command::parse(payload), *expected, "{payload:x?}");
+            assert_eq!(Command::parse(payload, Capabilities::NONE), *expected, "{payload:x?}");
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod login;
 mod ok;
 mod packet;
 pub mod proxy_header;
+pub mod query_attributes;
 mod response;
 pub mod version;
 pub mod wire;

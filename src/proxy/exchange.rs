@@ -1,11 +1,12 @@
 //! One command and its reply over one server connection: alignment, a wait for freshness, the command, the relay.
 
-use std::{cell::Cell, future::pending, sync::Arc, time::Duration};
+use std::{borrow::Cow, cell::Cell, future::pending, sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
 use super::{
     observe::ReplyObserver,
+    prepared::Legs,
     relay::{Relay, RelayError},
     request::{Body, Request, with_statement_id},
     session::{Held, Session},
@@ -15,7 +16,10 @@ use crate::{
     config::{Config, Consistency},
     context::Kill,
     net::Scratch,
-    protocol::{Capabilities, Prepared, ResponseTracker, ServerError, Status, code, gtid::Position, put_packets},
+    protocol::{
+        Capabilities, Prepared, ResponseTracker, ServerError, Status, code, gtid::Position, put_packets,
+        query_attributes,
+    },
     session::Settings,
     sql::{Effects, Kind},
     telemetry::Pin,
@@ -187,7 +191,8 @@ impl Session {
         let aligned = front.replies;
         if let Some(position) = wait {
             self.worker.shard().freshness_waits.inc();
-            front.push(code::QUERY, wait_query(position, self.worker.config().reads.wait_timeout).as_bytes());
+            let wait = wait_query(position, self.worker.config().reads.wait_timeout);
+            front.query(connection.capabilities, wait.as_bytes());
         }
         let mut bytes = front.bytes;
         let sequence = self.put_request(&mut bytes, connection, request)?;
@@ -209,14 +214,24 @@ impl Session {
         request: &Request<'_>,
     ) -> Result<u8, Failure> {
         let mut sequence = 0;
-        let malformed = |_| Failure::Request(ServerError::wrong_arguments("mysqld_stmt_execute"));
+        let attributes = self.capabilities.has(Capabilities::QUERY_ATTRIBUTES);
+        let malformed = |error| {
+            Failure::Request(match attributes && error != query_attributes::FEWER {
+                true => ServerError::malformed_packet(),
+                false => ServerError::wrong_arguments("mysqld_stmt_execute"),
+            })
+        };
         let unknown = |id| Failure::Request(ServerError::unknown_statement(id, "mysqld_stmt_execute"));
         match &request.body {
-            Body::Plain(payload) | Body::Prepare { payload, .. } => put_packets(out, &mut sequence, payload),
+            Body::Plain(payload) | Body::Prepare { payload, .. } => {
+                let payload = understood(payload, request.sql, self.capabilities, connection.capabilities);
+                put_packets(out, &mut sequence, &payload);
+            }
             Body::Execute { execute, text } => {
                 let id = connection.statements.id(text).ok_or_else(|| unknown(execute.statement))?;
                 let statement = self.statements.find(execute.statement).ok_or_else(|| unknown(execute.statement))?;
-                sequence = statement.put_execute(out, id, execute).map_err(malformed)?;
+                let legs = Legs { client: self.capabilities, server: connection.capabilities };
+                sequence = statement.put_execute(out, id, execute, legs).map_err(malformed)?;
             }
             Body::Statement { payload, text, id } => {
                 let id = connection.statements.id(text).ok_or_else(|| unknown(*id))?;
@@ -279,6 +294,16 @@ impl Session {
             Err(error) => (error, tracker.boundary()),
         };
         Err(Failure::Server { cause: error.to_string(), sent: 0, boundary })
+    }
+}
+
+/// The payload as the server reads it: a query that was sent with attributes, to a server that has none, without.
+fn understood<'a>(payload: &'a [u8], sql: &[u8], client: Capabilities, server: Capabilities) -> Cow<'a, [u8]> {
+    let both = client.intersect(server);
+    let stripped = client.has(Capabilities::QUERY_ATTRIBUTES) && !both.has(Capabilities::QUERY_ATTRIBUTES);
+    match payload.first() {
+        Some(&code::QUERY) if stripped => Cow::Owned(query_attributes::query(server, sql)),
+        _ => Cow::Borrowed(payload),
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     backend::ConnectError,
-    protocol::{Malformed, OkPacket, code},
+    protocol::{Malformed, OkPacket, code, query_attributes},
     session::{Fate, Pins},
     sql::{Dialect, Effects, Kind, Statement},
 };
@@ -68,13 +68,15 @@ impl Session {
             // MariaDB keeps what failed code has changed for its next report, and a ping reports nothing.
             let mute = held.lease.connection().dialect() == Dialect::MariaDb && self.state.fate() == Fate::Return;
             if failed && stored_code && mute {
-                self.observe_command(held, statement, &[b"\x03BEGIN", b"\x03ROLLBACK"]).await?;
+                let capabilities = held.lease.connection().capabilities;
+                let [begin, rollback] =
+                    ["BEGIN", "ROLLBACK"].map(|sql| query_attributes::query(capabilities, sql.as_bytes()));
+                self.observe_command(held, statement, &[&begin, &rollback]).await?;
             }
         }
         if self.state.collation_unknown() {
-            let command = [&[code::QUERY][..], b"SELECT @@collation_connection"].concat();
             let scratch = self.worker.scratch.clone();
-            let mut reply = held.lease.connection_mut().command(&command, &scratch).await?;
+            let mut reply = held.lease.connection_mut().query("SELECT @@collation_connection", &scratch).await?;
             let row = reply.rows.pop().unwrap_or_default();
             self.state.learn_collation(row.into_iter().next().flatten().as_deref().ok_or(Malformed("collation"))?);
         }

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     backend::{ConnectError, Identity, Server, ServerConnection},
     context::Kill,
-    protocol::{ServerError, code},
+    protocol::ServerError,
     sql::{self, Victim},
 };
 
@@ -86,8 +86,8 @@ async fn kill_query(
     let links = worker.cluster().links.clone();
     let scratch = &worker.scratch;
     let mut connection = ServerConnection::open(&server.address, identity, &links, scratch, Instant::now()).await?;
-    let command = [&[code::QUERY][..], format!("KILL QUERY {thread}").as_bytes()].concat();
+    let sql = format!("KILL QUERY {thread}");
     let limit = links.connect_timeout;
-    let killed = tokio::time::timeout(limit, connection.command(&command, scratch)).await;
+    let killed = tokio::time::timeout(limit, connection.query(&sql, scratch)).await;
     killed.map_err(|_| ConnectError::Timeout(limit))?.map(drop)
 }

@@ -5,7 +5,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use crate::{
     backend::PreparedText,
-    protocol::{Execute, Malformed, code, put_packets},
+    protocol::{
+        Capabilities, Execute, Malformed, code, put_packets,
+        query_attributes::{Names, Parameters, Types},
+    },
 };
 
 /// The prepared statements of one session.
@@ -22,7 +25,7 @@ pub struct ClientStatements {
 pub struct ClientStatement {
     pub text: Arc<PreparedText>,
     parameters: u16,
-    /// The parameter types that were bound last: two bytes each.
+    /// The parameter types that were bound last, as the client said them.
     types: Option<Box<[u8]>>,
     /// Parameter and data of `COM_STMT_SEND_LONG_DATA`, to be sent in front of the next execute.
     long_data: Vec<(u16, Vec<u8>)>,
@@ -135,7 +138,13 @@ impl ClientStatement {
 
     /// Appends the packets that execute it on a connection where its id is `id`. Another session may have bound other
     /// types there, so they are always sent. Returns the sequence number that the reply begins with.
-    pub fn put_execute(&mut self, out: &mut Vec<u8>, id: u32, execute: &Execute<'_>) -> Result<u8, Malformed> {
+    pub fn put_execute(
+        &mut self,
+        out: &mut Vec<u8>,
+        id: u32,
+        execute: &Execute<'_>,
+        legs: Legs,
+    ) -> Result<u8, Malformed> {
         for (parameter, data) in &self.long_data {
             let head = [&[code::STMT_SEND_LONG_DATA][..], &id.to_le_bytes(), &parameter.to_le_bytes()].concat();
             put_packets(out, &mut 0, &[&head, data.as_slice()].concat());
@@ -143,43 +152,51 @@ impl ClientStatement {
         let mut payload = Vec::with_capacity(10 + execute.parameters.len());
         payload.push(code::STMT_EXECUTE);
         payload.extend_from_slice(&id.to_le_bytes());
-        payload.push(execute.flags);
+        payload.push(match legs.server.has(Capabilities::QUERY_ATTRIBUTES) {
+            true => execute.flags,
+            false => execute.cursor(),
+        });
         payload.extend_from_slice(&execute.iterations.to_le_bytes());
-        self.put_parameters(&mut payload, execute.parameters)?;
+        self.put_parameters(&mut payload, execute, legs)?;
         let mut sequence = 0;
         put_packets(out, &mut sequence, &payload);
         Ok(sequence)
     }
 
-    fn put_parameters(&mut self, payload: &mut Vec<u8>, parameters: &[u8]) -> Result<(), Malformed> {
-        let count = usize::from(self.parameters);
-        if count == 0 {
-            payload.extend_from_slice(parameters);
+    fn put_parameters(&mut self, out: &mut Vec<u8>, execute: &Execute<'_>, legs: Legs) -> Result<(), Malformed> {
+        let expected = self.parameters.into();
+        let counted = execute.flags & Execute::COUNTED != 0;
+        let Some(bound) = Parameters::parse(execute.parameters, expected, counted, legs.client)? else {
+            if counted && legs.server.has(Capabilities::QUERY_ATTRIBUTES) {
+                out.push(0);
+            }
             return Ok(());
-        }
-        let (nulls, rest) = parameters.split_at_checked(count.div_ceil(8)).ok_or(Malformed("NULL bitmap"))?;
-        let (&bound, rest) = rest.split_first().ok_or(Malformed("new types flag"))?;
-        payload.extend_from_slice(nulls);
-        let values = if bound == 1 {
-            let (types, values) = rest.split_at_checked(2 * count).ok_or(Malformed("parameter types"))?;
-            if self.types.as_deref() != Some(types) {
-                self.types = Some(types.into());
-            }
-            values
-        } else {
-            rest
         };
-        match &self.types {
+        let names = match legs.client.has(Capabilities::QUERY_ATTRIBUTES) {
+            true => Names::Given,
+            false => Names::Without,
+        };
+        // Types that the execute leaves out are those of the one before, but for attributes, which have none before. Those
+        // on the server may be another session's.
+        let types = match bound.types {
             Some(types) => {
-                payload.push(1);
-                payload.extend_from_slice(types);
+                let own = types.first(expected);
+                if self.types.as_deref() != Some(own.bytes) {
+                    self.types = Some(own.bytes.into());
+                }
+                types
             }
-            // Another session may have bound some on the server's side, which are not this one's.
-            None => return Err(Malformed("parameter types")),
-        }
-        payload.extend_from_slice(values);
-        Ok(())
+            None => Types { bytes: self.types.as_deref().ok_or(Malformed("parameter types"))?, count: expected, names },
+        };
+        bound.put(out, types, expected, legs.server)
     }
+}
+
+/// What was agreed on with the client, and with the server.
+#[derive(Debug, Clone, Copy)]
+pub struct Legs {
+    pub client: Capabilities,
+    pub server: Capabilities,
 }
 
 #[cfg(test)]
@@ -197,7 +214,8 @@ mod tests {
     fn executed(statements: &mut ClientStatements, parameters: &[u8]) -> Result<Vec<u8>, Malformed> {
         let mut out = Vec::new();
         let execute = Execute { statement: 1, flags: 0, iterations: 1, parameters };
-        statements.find(1).unwrap().put_execute(&mut out, 7, &execute)?;
+        let legs = Legs { client: Capabilities::NONE, server: Capabilities::NONE };
+        statements.find(1).unwrap().put_execute(&mut out, 7, &execute, legs)?;
         Ok(out.split_off(4))
     }
 

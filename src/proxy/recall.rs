@@ -11,7 +11,6 @@ use std::sync::Arc;
 use super::session::{Held, Session};
 use crate::{
     backend::{Alignment, ConnectError, Server, ServerConnection},
-    protocol::code,
     routing::{Decision, Target},
     sql::{Effects, Kind, Statement},
     telemetry::Reason,
@@ -84,7 +83,8 @@ impl Session {
             connection.mark_dirty();
         }
         if insert_id && (!own || connection.insert_id != self.state.insert_id()) {
-            front.push(code::QUERY, format!("SET last_insert_id={}", self.state.insert_id()).as_bytes());
+            let set = format!("SET last_insert_id={}", self.state.insert_id());
+            front.query(connection.capabilities, set.as_bytes());
             connection.insert_id = self.state.insert_id();
         }
         Ok(())

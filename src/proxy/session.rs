@@ -18,6 +18,7 @@ use crate::{
     net::{PacketStream, ReadError, Scratch, Stream},
     protocol::{Capabilities, Command, OkPacket, ProxyHeader, ServerError, Status},
     session::{Fate, SessionState},
+    sql::{Dialect, Mode},
     telemetry::Pin,
 };
 
@@ -118,12 +119,16 @@ const OFFERED: Capabilities = Capabilities::FOUND_ROWS
     .with(Capabilities::SESSION_TRACK)
     .with(Capabilities::DEPRECATE_EOF);
 
-/// What Weir offers to clients of these servers.
-fn offered(config: &Config) -> Capabilities {
-    match config.limits.local_infile {
-        true => OFFERED.with(Capabilities::LOCAL_FILES),
-        false => OFFERED,
+/// What Weir offers to clients of servers that read SQL so.
+fn offered(config: &Config, servers: Mode) -> Capabilities {
+    let mut offered = OFFERED;
+    if config.limits.local_infile {
+        offered = offered.with(Capabilities::LOCAL_FILES);
     }
+    if servers.dialect == Dialect::MySql && servers.version >= 80_023 {
+        offered = offered.with(Capabilities::QUERY_ATTRIBUTES);
+    }
+    offered
 }
 
 impl Session {
@@ -136,7 +141,7 @@ impl Session {
             id: entry.handle.id,
             version: cluster.version.clone(),
             dialect: cluster.mode.dialect,
-            offered: offered(&config),
+            offered: offered(&config, cluster.mode),
             tls: worker.context.tls.load_full(),
             tls_required: config.tls.client.mode == ClientTlsMode::Required,
             rsa: worker.context.rsa.clone(),
@@ -242,7 +247,7 @@ impl Session {
         }
         self.now = std::time::Instant::now();
         self.worker.shard().bytes_in.add(payload.len() as u64 + 4);
-        match Command::parse(&payload) {
+        match Command::parse(&payload, self.capabilities) {
             Ok(command) => self.dispatch(command, &payload).await?,
             Err(_) => self.send_error(&ServerError::malformed_packet()).await?,
         }

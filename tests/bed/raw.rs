@@ -9,6 +9,7 @@ use weir::{
         Capabilities, Greeting, OkPacket, Prepared, ServerError, Status,
         auth::{Channel, LoginError, LoginRequest, ServerLogin, ServerStep, TlsUse},
         login::Attributes,
+        query_attributes,
         wire::Reader,
     },
 };
@@ -55,6 +56,7 @@ pub enum Answer {
 pub struct Raw {
     packets: PacketStream,
     scratch: Scratch,
+    capabilities: Capabilities,
     deprecate_eof: bool,
     /// The command that was sent last.
     asked: Vec<u8>,
@@ -97,7 +99,8 @@ impl Raw {
                 ServerStep::Done(done) => {
                     let deprecate_eof = done.capabilities.has(Capabilities::DEPRECATE_EOF);
                     let (id, statements, asked) = (greeting.connection_id, Vec::new(), Vec::new());
-                    return Ok(Self { packets, scratch, deprecate_eof, asked, greeting, id, statements });
+                    let capabilities = done.capabilities;
+                    return Ok(Self { packets, scratch, capabilities, deprecate_eof, asked, greeting, id, statements });
                 }
                 ServerStep::Failed(LoginError::Refused(error)) => return Err(error),
                 ServerStep::Failed(other) => panic!("{other}"),
@@ -154,7 +157,8 @@ impl Raw {
     }
 
     pub async fn query(&mut self, sql: impl AsRef<[u8]>) -> Vec<Vec<u8>> {
-        self.ask(&[b"\x03", sql.as_ref()].concat(), Answer::Results).await
+        let payload = query_attributes::query(self.capabilities, sql.as_ref());
+        self.ask(&payload, Answer::Results).await
     }
 
     /// Sends a statement whose reply asks for a file, and waits until it does. Returns the name of the file.

@@ -1,0 +1,330 @@
+//! Query attributes: named values beside a statement (`CLIENT_QUERY_ATTRIBUTES`). They stand in front of the text of a
+//! `COM_QUERY`, and behind the parameters of a `COM_STMT_EXECUTE`, whose parameters have names then. Where the two ends
+//! of Weir did not agree on the same, they are taken out or the room for them put in; none is ever read.
+//!
+//! Sources: <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_query.html>,
+//! <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_stmt_execute.html>
+
+use super::{
+    capabilities::Capabilities,
+    code,
+    wire::{Malformed, Reader, put_lenenc},
+};
+
+/// An execute binds fewer parameters than its statement has.
+pub const FEWER: Malformed = Malformed("fewer parameters than the statement has");
+
+const COUNT: Malformed = Malformed("parameter count");
+const NULLS: Malformed = Malformed("NULL bitmap");
+const BOUND: Malformed = Malformed("new types flag");
+const TYPES: Malformed = Malformed("parameter types");
+const VALUES: Malformed = Malformed("parameter values");
+
+/// A `COM_QUERY` of Weir's own: without attributes, in the form that a connection with `capabilities` reads.
+pub fn query(capabilities: Capabilities, sql: &[u8]) -> Vec<u8> {
+    let mut payload = Vec::with_capacity(3 + sql.len());
+    payload.push(code::QUERY);
+    if capabilities.has(Capabilities::QUERY_ATTRIBUTES) {
+        // No parameters, in one set.
+        payload.extend_from_slice(&[0, 1]);
+    }
+    payload.extend_from_slice(sql);
+    payload
+}
+
+/// The text of a `COM_QUERY`, whose `body` follows the command byte.
+///
+/// # Errors
+/// Attributes that run past the end, or that no server takes.
+pub fn text(body: &[u8], capabilities: Capabilities) -> Result<&[u8], Malformed> {
+    if !capabilities.has(Capabilities::QUERY_ATTRIBUTES) {
+        return Ok(body);
+    }
+    let mut reader = Reader::new(body);
+    let count = reader.lenenc(COUNT.0)?;
+    if reader.lenenc("parameter sets")? != 1 {
+        return Err(Malformed("parameter sets"));
+    }
+    if count > 0 {
+        let bound = Parameters::read(&mut reader, count, Names::Given)?;
+        let types = bound.types.ok_or(TYPES)?;
+        skip_values(&mut reader, types, bound.nulls, bound.count)?;
+    }
+    Ok(reader.rest())
+}
+
+/// Whether the parameter types of an execute are followed by names each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Names {
+    Given,
+    Without,
+}
+
+/// What a `COM_STMT_EXECUTE` binds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameters<'a> {
+    pub count: usize,
+    pub nulls: &'a [u8],
+    /// None: those of the execute before.
+    pub types: Option<Types<'a>>,
+    /// The values, and behind them nothing.
+    pub values: &'a [u8],
+}
+
+/// The types of parameters, as they travel: two bytes each, and perhaps a length-encoded name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Types<'a> {
+    pub bytes: &'a [u8],
+    pub count: usize,
+    pub names: Names,
+}
+
+impl<'a> Parameters<'a> {
+    /// Reads what follows the iteration count of an execute of a statement with `expected` parameters. `counted`: the
+    /// execute says that a count is there in any case. None: nothing is bound.
+    ///
+    /// # Errors
+    /// A field that runs past the end, or fewer parameters than the statement has.
+    pub fn parse(
+        body: &'a [u8],
+        expected: usize,
+        counted: bool,
+        capabilities: Capabilities,
+    ) -> Result<Option<Self>, Malformed> {
+        let mut reader = Reader::new(body);
+        let attributes = capabilities.has(Capabilities::QUERY_ATTRIBUTES);
+        if expected == 0 && !(attributes && counted) {
+            return Ok(None);
+        }
+        let (count, names) = match attributes {
+            true => (reader.lenenc(COUNT.0)?, Names::Given),
+            false => (expected as u64, Names::Without),
+        };
+        match count {
+            0 if expected == 0 => Ok(None),
+            count if count < expected as u64 => Err(FEWER),
+            count => {
+                let parameters = Self::read(&mut reader, count, names)?;
+                Ok(Some(Self { values: reader.rest(), ..parameters }))
+            }
+        }
+    }
+
+    fn read(reader: &mut Reader<'a>, count: u64, names: Names) -> Result<Self, Malformed> {
+        // No statement and no client has more.
+        let count = u16::try_from(count).map_err(|_| COUNT)?.into();
+        let nulls = reader.take(usize::div_ceil(count, 8), NULLS.0)?;
+        let types = match reader.u8(BOUND.0)? {
+            1 => Some(Types::read(reader, count, names)?),
+            _ => None,
+        };
+        Ok(Self { count, nulls, types, values: &[] })
+    }
+
+    /// Appends the body of an execute that binds this with `types` to a statement with `expected` parameters, as a
+    /// connection with `capabilities` reads it. Attributes that it does not read are left out.
+    ///
+    /// # Errors
+    /// Values that run past the end, or types of other parameters.
+    pub fn put(
+        &self,
+        out: &mut Vec<u8>,
+        types: Types<'_>,
+        expected: usize,
+        capabilities: Capabilities,
+    ) -> Result<(), Malformed> {
+        if types.count != self.count {
+            return Err(TYPES);
+        }
+        if capabilities.has(Capabilities::QUERY_ATTRIBUTES) {
+            put_lenenc(out, self.count as u64);
+            out.extend_from_slice(self.nulls);
+            out.push(1);
+            match types.names {
+                Names::Given => out.extend_from_slice(types.bytes),
+                Names::Without => types.kinds().for_each(|[kind, sign]| out.extend_from_slice(&[kind, sign, 0])),
+            }
+            out.extend_from_slice(self.values);
+            return Ok(());
+        }
+        if expected == 0 {
+            return Ok(());
+        }
+        out.extend_from_slice(self.nulls.get(..expected.div_ceil(8)).ok_or(NULLS)?);
+        out.push(1);
+        types.kinds().take(expected).for_each(|kind| out.extend_from_slice(&kind));
+        let mut rest = Reader::new(self.values);
+        if expected < self.count {
+            skip_values(&mut rest, types, self.nulls, expected)?;
+            let own = self.values.len() - rest.rest().len();
+            out.extend_from_slice(self.values.get(..own).unwrap_or_default());
+        } else {
+            out.extend_from_slice(self.values);
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Types<'a> {
+    fn read(reader: &mut Reader<'a>, count: usize, names: Names) -> Result<Self, Malformed> {
+        let start = reader.rest();
+        match names {
+            Names::Without => drop(reader.take(2 * count, TYPES.0)?),
+            Names::Given => {
+                for _ in 0..count {
+                    reader.take(2, TYPES.0)?;
+                    reader.lenenc_bytes("parameter name")?;
+                }
+            }
+        }
+        let length = start.len() - reader.rest().len();
+        Ok(Self { bytes: start.get(..length).unwrap_or_default(), count, names })
+    }
+
+    /// Those of the first `count` parameters.
+    pub fn first(self, count: usize) -> Self {
+        let length = match self.names {
+            Names::Without => 2 * count,
+            Names::Given => {
+                let mut reader = Reader::new(self.bytes);
+                let step = |_: usize| reader.take(2, TYPES.0).is_ok() && reader.lenenc_bytes(TYPES.0).is_ok();
+                let _ = (0..count).all(step);
+                self.bytes.len() - reader.rest().len()
+            }
+        };
+        Self { bytes: self.bytes.get(..length).unwrap_or(self.bytes), count: count.min(self.count), ..self }
+    }
+
+    /// The types without the names.
+    fn kinds(self) -> impl Iterator<Item = [u8; 2]> {
+        let mut reader = Reader::new(self.bytes);
+        std::iter::from_fn(move || {
+            let kind = reader.take(2, TYPES.0).ok()?.try_into().ok()?;
+            if self.names == Names::Given {
+                reader.lenenc_bytes(TYPES.0).ok()?;
+            }
+            Some(kind)
+        })
+    }
+}
+
+/// Passes over the values of the first `count` parameters.
+fn skip_values(reader: &mut Reader<'_>, types: Types<'_>, nulls: &[u8], count: usize) -> Result<(), Malformed> {
+    for (place, [kind, _]) in types.kinds().take(count).enumerate() {
+        let null = nulls.get(place / 8).is_some_and(|bits| bits & (1 << (place % 8)) != 0);
+        if null {
+            continue;
+        }
+        match kind {
+            // NULL
+            0x06 => {}
+            // TINY
+            0x01 => drop(reader.take(1, VALUES.0)?),
+            // SHORT, YEAR
+            0x02 | 0x0D => drop(reader.take(2, VALUES.0)?),
+            // LONG, FLOAT, INT24
+            0x03 | 0x04 | 0x09 => drop(reader.take(4, VALUES.0)?),
+            // DOUBLE, LONGLONG
+            0x05 | 0x08 => drop(reader.take(8, VALUES.0)?),
+            // TIMESTAMP, DATE, TIME, DATETIME
+            0x07 | 0x0A | 0x0B | 0x0C => {
+                let length = reader.u8(VALUES.0)?;
+                reader.take(length.into(), VALUES.0)?;
+            }
+            _ => drop(reader.lenenc_bytes(VALUES.0)?),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const WITH: Capabilities = Capabilities::QUERY_ATTRIBUTES;
+    const WITHOUT: Capabilities = Capabilities::NONE;
+
+    #[test]
+    fn the_text_stands_behind_the_attributes() {
+        let cases: &[(&[u8], Capabilities, Result<&[u8], Malformed>)] = &[
+            (b"SELECT 1", WITHOUT, Ok(b"SELECT 1")),
+            (b"\0\x01SELECT 1", WITH, Ok(b"SELECT 1")),
+            (b"\0\x01", WITH, Ok(b"")),
+            (b"\x01\x01\0\x01\x08\0\x02id\x07\0\0\0\0\0\0\0SELECT 1", WITH, Ok(b"SELECT 1")),
+            (b"\x02\x01\x01\x01\xFE\0\x01a\xFE\0\x01b\x03xyzSELECT 1", WITH, Ok(b"SELECT 1")),
+            (b"\x03\x01\0\x01\x0C\0\0\x06\0\0\x04\0\0\x04\xE9\x07\x01\x02\0\0\x80\x3FDO 1", WITH, Ok(b"DO 1")),
+            (b"", WITH, Err(COUNT)),
+            (b"SELECT 1", WITH, Err(Malformed("parameter sets"))),
+            (b"\0\x02DO 1", WITH, Err(Malformed("parameter sets"))),
+            (b"\x01\x01", WITH, Err(NULLS)),
+            (b"\x01\x01\0\0DO 1", WITH, Err(TYPES)),
+            (b"\x01\x01\0\x01\x08", WITH, Err(TYPES)),
+            (b"\x01\x01\0\x01\x08\0\x09id", WITH, Err(Malformed("parameter name"))),
+            (b"\x01\x01\0\x01\x08\0\x02id\x07\0", WITH, Err(VALUES)),
+            (b"\xFE\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x01", WITH, Err(COUNT)),
+        ];
+        for (body, capabilities, expected) in cases {
+            assert_eq!(text(body, *capabilities), *expected, "{body:x?}");
+        }
+        for capabilities in [WITH, WITHOUT] {
+            assert_eq!(text(&query(capabilities, b"DO 1")[1..], capabilities), Ok(&b"DO 1"[..]));
+        }
+    }
+
+    /// Reads an execute as one leg says it, and writes it as the other reads it.
+    fn carried(
+        body: &[u8],
+        expected: usize,
+        counted: bool,
+        (from, to): (Capabilities, Capabilities),
+    ) -> Result<Vec<u8>, Malformed> {
+        let mut out = Vec::new();
+        if let Some(parameters) = Parameters::parse(body, expected, counted, from)? {
+            let types = parameters.types.ok_or(TYPES)?;
+            parameters.put(&mut out, types, expected, to)?;
+        }
+        Ok(out)
+    }
+
+    #[test]
+    fn executes_are_said_as_the_other_side_reads_them() {
+        let plain: &[u8] = b"\0\x01\x03\0\x05\0\0\0";
+        let counted: &[u8] = b"\x01\0\x01\x03\0\0\x05\0\0\0";
+        let attributed: &[u8] = b"\x02\0\x01\x03\0\0\xFE\0\x05trace\x05\0\0\0\x02id";
+        let only: &[u8] = b"\x01\0\x01\xFE\0\x05trace\x02id";
+        let cases: &[(&[u8], usize, (Capabilities, Capabilities), Result<&[u8], Malformed>)] = &[
+            (plain, 1, (WITHOUT, WITHOUT), Ok(plain)),
+            (plain, 1, (WITHOUT, WITH), Ok(counted)),
+            (counted, 1, (WITH, WITH), Ok(counted)),
+            (counted, 1, (WITH, WITHOUT), Ok(plain)),
+            (attributed, 1, (WITH, WITH), Ok(attributed)),
+            (attributed, 1, (WITH, WITHOUT), Ok(plain)),
+            (only, 0, (WITH, WITH), Ok(only)),
+            (only, 0, (WITH, WITHOUT), Ok(b"")),
+            (b"\0", 0, (WITH, WITHOUT), Ok(b"")),
+            (b"", 0, (WITHOUT, WITH), Ok(b"")),
+            (b"", 0, (WITH, WITH), Err(COUNT)),
+            (b"\0", 1, (WITH, WITH), Err(FEWER)),
+            (b"\x01\0\x01\x03\0\0", 2, (WITH, WITH), Err(FEWER)),
+            (b"", 1, (WITHOUT, WITHOUT), Err(NULLS)),
+            (b"\0", 1, (WITHOUT, WITHOUT), Err(BOUND)),
+            (b"\0\x01\x03", 1, (WITHOUT, WITHOUT), Err(TYPES)),
+            (b"\0\0\x05\0\0\0", 1, (WITHOUT, WITHOUT), Err(TYPES)),
+            (b"\x02\0\x01\x03\0\0\xFE\0\x05trace\x05\0", 1, (WITH, WITHOUT), Err(VALUES)),
+        ];
+        for (body, expected, legs, result) in cases {
+            let found = carried(body, *expected, true, *legs);
+            assert_eq!(found.as_deref(), result.as_ref().map(|bytes| &bytes[..]), "{body:x?} {expected} {legs:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(body in proptest::collection::vec(any::<u8>(), 0..60), expected in 0..4usize) {
+            let _ = text(&body, WITH);
+            let _ = carried(&body, expected, true, (WITH, WITHOUT));
+            let _ = carried(&body, expected, false, (WITHOUT, WITH));
+        }
+    }
+}
