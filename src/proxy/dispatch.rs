@@ -242,14 +242,14 @@ impl Session {
     /// Authenticates for `COM_CHANGE_USER`. A refusal ends the session, as it does with a server.
     async fn authenticate(&mut self, change: &ChangeUser) -> Result<crate::config::Secret, End> {
         let challenge = Challenge {
-            nonce: login::nonce(),
+            nonce: self.nonce,
             announced: None,
             preferred: login::preferred(self.worker.cluster().mode.dialect),
             capabilities: self.capabilities,
             channel: login::channel(self.client.stream()),
             rsa: Some(self.worker.context.rsa.clone()),
         };
-        // The client has no fresh nonce, so whatever it sent proves nothing: it is asked again.
+        // Which plugin its first answer is of is anybody's guess, so that it is asked again.
         let attempt =
             Attempt { user: &change.user, host: self.host.as_bytes(), plugin: change.plugin.as_deref(), response: b"" };
         let begun = ClientAuth::begin(challenge, attempt, self.worker.context.account(&change.user));

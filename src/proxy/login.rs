@@ -54,6 +54,8 @@ pub struct Admitted {
     pub login: Login,
     /// The password that was proven.
     pub password: Secret,
+    /// What it was proven with.
+    pub nonce: Nonce,
 }
 
 impl Door {
@@ -77,7 +79,7 @@ impl Door {
         }
         let password = self.authenticate(&greeting, &login).await?;
         let packets = self.packets.take().ok_or(End::Client)?;
-        Ok(Admitted { packets, login, password })
+        Ok(Admitted { packets, login, password, nonce: greeting.nonce })
     }
 
     fn greeting(&self) -> Greeting {
@@ -242,7 +244,7 @@ pub fn preferred(dialect: Dialect) -> Plugin {
 }
 
 /// Random bytes without NUL and `$`, which some clients take for the end.
-pub fn nonce() -> Nonce {
+fn nonce() -> Nonce {
     let mut rng = rand::rng();
     std::array::from_fn(|_| {
         loop {

@@ -16,7 +16,7 @@ use crate::{
     config::{ClientTlsMode, Config, Route},
     context::{Entry, Kill},
     net::{PacketStream, ReadError, Scratch, Stream},
-    protocol::{Capabilities, Command, OkPacket, ProxyHeader, ServerError, Status},
+    protocol::{Capabilities, Command, OkPacket, ProxyHeader, ServerError, Status, greeting::Nonce},
     session::{Fate, SessionState},
     sql::{Dialect, Mode},
     telemetry::Pin,
@@ -37,6 +37,8 @@ pub struct Session {
     /// What client and Weir agreed on.
     pub capabilities: Capabilities,
     pub identity: Arc<Identity>,
+    /// The greeting's. Some clients prove a change of user with it, whatever they are asked.
+    pub nonce: Nonce,
     pub state: SessionState,
     pub held: Option<Held>,
     /// The connections that it does not share.
@@ -173,7 +175,7 @@ impl Session {
         capabilities: Capabilities,
         admitted: Admitted,
     ) -> Option<Self> {
-        let Admitted { packets, login, password } = admitted;
+        let Admitted { packets, login, password, nonce } = admitted;
         let introduced = worker.config().pool.proxy_protocol;
         let client = || entry.handle.client.parse().map_or(ProxyHeader::Own, ProxyHeader::Client);
         let identity = Identity {
@@ -193,6 +195,7 @@ impl Session {
             route,
             capabilities,
             identity: Arc::new(identity),
+            nonce,
             state: SessionState::new(None),
             held: None,
             dedicated: Dedicated::default(),
