@@ -1,7 +1,8 @@
 //! Real drivers cannot tell Weir from a server: the program of each, in `tests/drivers`, prints the same on a server and
 //! through Weir, with TLS and without, while its plain reads run on replicas.
 //!
-//! `tests/drivers/list` names the programs, `.ci/install` installs their drivers and knows what runs them.
+//! `tests/drivers/list` names the programs, `.ci/install` installs their drivers and knows what runs them. The variable
+//! `DRIVER` chooses one, by a part of its name.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod bed;
@@ -59,6 +60,9 @@ async fn programs() -> Vec<Program> {
     let mut programs = Vec::new();
     for line in include_str!("drivers/list").lines().filter(|line| !line.starts_with('#')) {
         let [file, version, from] = line.split_whitespace().take(3).collect::<Vec<_>>()[..] else { panic!("{line}") };
+        if std::env::var("DRIVER").is_ok_and(|chosen| !file.contains(&chosen)) {
+            continue;
+        }
         let pinned = ["pypi", "npm", release].contains(&from);
         match commands.get(file) {
             Some(command) => programs.push(Program { file, version, pinned, command: command.to_string() }),
