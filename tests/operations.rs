@@ -94,6 +94,32 @@ fn a_port_in_use_is_told_and_exits_with_1() {
 }
 
 #[tokio::test]
+async fn open_files_are_raised_as_far_as_they_go() {
+    let folder = Folder::new("files");
+    let config = |clients| {
+        format!(
+            "[admin]\nconsole = \"\"\nhttp = \"\"\n[[users]]\nname = \"a\"\npassword = \"\"\n\
+             [[servers]]\naddress = \"127.0.0.1:1\"\nrole = \"writer\"\n\
+             [[listeners]]\naddress = \"127.0.0.1:0\"\n[limits]\nmax_clients = {clients}\n"
+        )
+    };
+    let file = folder.file("weir.toml", &config(500));
+    let output = process::limited("ulimit -n 300", &["run", "--config", &file]).output().unwrap();
+    assert_eq!(code(&output), Some(78), "{}", stderr(&output));
+    for part in ["max_clients (500)", "need 804 open files", "may have 300"] {
+        assert!(stderr(&output).contains(part), "{part}: {}", stderr(&output));
+    }
+    let weir = Process::spawn(process::limited("ulimit -Sn 300; ulimit -Hn 1000", &["run", "--config", &file]));
+    let line = weir.logged("raised the limit of open files").await;
+    assert!(line.contains("from=300") && line.contains("to=1000"), "{line}");
+    weir.address("listening").await;
+    // A reload that does not fit any more is refused.
+    std::fs::write(&file, config(800)).unwrap();
+    weir.logged("may have 1000").await;
+    assert!(weir.log().contains("the new configuration was refused"), "{}", weir.log());
+}
+
+#[tokio::test]
 async fn flags_alone_run_weir() {
     for flavor in flavors() {
         let cluster = Cluster::start(flavor, 1).await.unwrap();

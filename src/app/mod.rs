@@ -7,6 +7,7 @@ mod acceptor;
 mod console;
 mod control;
 mod doors;
+mod files;
 mod monitor;
 mod reload;
 mod servers;
@@ -46,6 +47,8 @@ pub enum StartError {
     CongestionControl { name: String, error: io::Error },
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error(transparent)]
+    Files(#[from] files::TooFew),
     #[error(transparent)]
     Key(#[from] KeyError),
     #[error("cannot start a thread: {0}")]
@@ -87,8 +90,9 @@ const CONTROL_QUEUE: usize = 64;
 /// Starts Weir: returns once its listeners accept and every server was probed once.
 ///
 /// # Errors
-/// A listener that cannot be bound, a certificate that cannot be used.
+/// A listener that cannot be bound, a certificate that cannot be used, more clients and connections than files may be open.
 pub async fn start(config: Config, source: Source) -> Result<Running, StartError> {
+    files::check(&config, files::raise())?;
     let (ready, started) = oneshot::channel();
     let thread = thread::Builder::new().name("weir-control".to_owned()).spawn(move || {
         let runtime = match Builder::new_current_thread().enable_all().build() {

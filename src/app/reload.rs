@@ -2,7 +2,7 @@
 
 use std::{fs, sync::Arc};
 
-use super::{Source, servers, shutdown};
+use super::{Source, files, servers, shutdown};
 use crate::{
     config::{self, Applies, Config, ProcessSecrets},
     context::{Context, ControlError, Turns},
@@ -78,6 +78,7 @@ impl Reloader {
     fn take_into_use(&self, new: Config) -> Result<Vec<String>, String> {
         let old = self.context.config.load_full();
         let changes = config::diff(&old, &new);
+        files::check(&new, files::allowed()).map_err(|error| error.to_string())?;
         let (links, tls) = match (servers::links(&new), servers::client_tls(&new)) {
             (Ok(links), Ok(tls)) => (Arc::new(links), tls),
             (links, tls) => {

@@ -26,7 +26,12 @@ pub(super) fn run(place: &Where) -> Result<ExitCode, Failed> {
     runtime()?.block_on(async {
         let signals = Signals::new()?;
         let running = match app::start(config, source).await {
-            Err(error @ (StartError::Tls(_) | StartError::Config(_) | StartError::CongestionControl { .. })) => {
+            Err(
+                error @ (StartError::Tls(_)
+                | StartError::Config(_)
+                | StartError::Files(_)
+                | StartError::CongestionControl { .. }),
+            ) => {
                 return Err(bad_config(&error));
             }
             other => other?,

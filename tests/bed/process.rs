@@ -18,7 +18,13 @@ pub struct Process {
 impl Process {
     /// Starts `weir` with these arguments.
     pub fn start(arguments: &[&str]) -> Self {
-        let mut child = weir().args(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut command = weir();
+        command.args(arguments);
+        Self::spawn(command)
+    }
+
+    pub fn spawn(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::<Mutex<String>>::default();
         let (lines, sink) = (BufReader::new(child.stderr.take().unwrap()).lines(), log.clone());
         std::thread::spawn(move || {
@@ -83,6 +89,13 @@ impl Drop for Process {
 /// Runs `weir` to its end.
 pub fn run(arguments: &[&str]) -> Output {
     weir().args(arguments).output().unwrap()
+}
+
+/// `weir` with limits that a shell sets before.
+pub fn limited(limits: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("{limits}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_weir")]).args(arguments);
+    command
 }
 
 /// The exit code; None: a signal ended it.
