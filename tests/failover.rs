@@ -5,7 +5,11 @@ mod bed;
 
 use std::time::{Duration, Instant};
 
-use bed::{Bed, PATIENCE, basics, flavors, server_error, until};
+use bed::{
+    Bed, PATIENCE, basics, flavors,
+    raw::{Card, MODERN, Raw},
+    server_error, until,
+};
 use mysql_async::{Conn, prelude::*};
 use weir::{
     sandbox::{Cluster, Flavor, Mode},
@@ -190,4 +194,48 @@ async fn a_demoted_writers_refusal_is_heard_where_nothing_else_can_be_done() {
         drop((free, inside, calling));
         bed.stop().await;
     }
+}
+
+/// A client that sends an INSERT and goes away as soon as Weir deals with it.
+async fn ask_and_hang_up(bed: &Bed, sql: &str) {
+    let before = bed.weir.context.sessions.count();
+    let mut raw = Raw::connect(bed.port(), &Card { schema: None, ..Card::app(MODERN) }).await.unwrap();
+    raw.send(&[b"\x03", sql.as_bytes()].concat()).await;
+    // A pipelined ping is no hang-up.
+    raw.send(b"\x0E").await;
+    let silent = tokio::time::timeout(Duration::from_millis(200), raw.is_closed()).await;
+    assert!(silent.is_err(), "{sql}: it waits");
+    assert_eq!(bed.weir.context.sessions.count(), before + 1, "{sql}");
+    drop(raw);
+    until(&format!("{sql}: the session is gone"), async || bed.weir.context.sessions.count() == before).await;
+}
+
+#[tokio::test]
+async fn whoever_hangs_up_while_waiting_is_not_waited_for() {
+    let Some(flavor) = flavors().into_iter().next() else { return };
+    let cluster = Cluster::start(flavor, 0).await.unwrap();
+    cluster.writer.exec("CREATE TABLE app.t (v INT)").await.unwrap();
+    let text = basics(&cluster).replace("role =", "max_connections = 1\nrole =")
+        + "[failover]\nhold = \"10m\"\n[pool]\nacquire_timeout = \"10m\"\n\
+           [[rules]]\nname = \"one\"\nregex = 'one'\nmax_concurrency = 1\n";
+    let bed = Bed::with_config(cluster, &text).await;
+    let mut inside = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
+    inside.run("BEGIN").await;
+    // For the only connection.
+    ask_and_hang_up(&bed, "INSERT INTO app.t VALUES (1)").await;
+    inside.send(b"\x03SELECT SLEEP(20) /* one */").await;
+    until("it runs", async || bed.weir.context.turns.load().of("one").unwrap().available_permits() == 0).await;
+    // For a turn.
+    ask_and_hang_up(&bed, "INSERT INTO app.t VALUES (1) /* one */").await;
+    drop(inside);
+    until("the other is gone, too", async || bed.weir.context.sessions.count() == 0).await;
+    // For a writer.
+    bed.cluster.writer.kill().await.unwrap();
+    until("there is no writer", async || bed.writer().is_none()).await;
+    ask_and_hang_up(&bed, "INSERT INTO app.t VALUES (1)").await;
+    bed.cluster.writer.start().await.unwrap();
+    let mut conn = bed.connect().await;
+    assert_eq!(conn.query_first("SELECT COUNT(*) FROM t").await.unwrap(), Some(0), "nothing was run for nobody");
+    drop(conn);
+    bed.stop().await;
 }

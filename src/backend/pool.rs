@@ -58,6 +58,8 @@ pub struct Wish<'a> {
 pub enum LeaseError {
     #[error("every connection to the server was in use until the deadline")]
     Exhausted,
+    #[error("whoever asked for a connection is gone")]
+    Abandoned,
     #[error(transparent)]
     Connect(#[from] ConnectError),
 }

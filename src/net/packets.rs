@@ -291,6 +291,11 @@ impl PacketStream {
         self.inbox.splice(..0, bytes.iter().copied());
     }
 
+    /// Waits until the peer has closed; as [`Self::poll_closed`]. Cancel-safe.
+    pub async fn closed(&mut self, limit: usize) {
+        poll_fn(|cx| self.poll_closed(cx, limit)).await;
+    }
+
     /// Whether the peer has said anything, or closed, while nothing was expected of it. Ready(true): it closed.
     /// Bytes that a pipelining peer sent are kept, up to `limit`; beyond it the watch stays pending.
     pub fn poll_closed(&mut self, cx: &mut Context<'_>, limit: usize) -> Poll<bool> {

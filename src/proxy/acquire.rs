@@ -7,7 +7,10 @@ use std::{
 
 use tokio::time::timeout;
 
-use super::session::{End, Held, OWN_COMMAND, Session};
+use super::{
+    relay::AHEAD,
+    session::{End, Held, OWN_COMMAND, Session},
+};
 use crate::{
     backend::{Cluster, ConnectError, Identity, Lease, LeaseError, PreparedText, Server, Wish},
     config::{Config, Consistency, ServerId},
@@ -147,14 +150,23 @@ impl Session {
                 search.exclude(&server.id);
             } else if search.exhausted && Instant::now() >= deadline {
                 return Err(ServerError::no_server("every connection was in use until pool.acquire_timeout"));
-            } else if !search.hold(&self.worker.context, cluster.generation, config.failover.hold).await {
-                return Err(search.refusal.take().unwrap_or_else(|| no_server(decision.target)));
+            } else {
+                let held = search.hold(&self.worker.context, cluster.generation, config.failover.hold);
+                let goes_on = tokio::select! {
+                    biased;
+                    goes_on = held => goes_on,
+                    () = self.client.closed(AHEAD) => return Err(ServerError::interrupted()),
+                };
+                if !goes_on {
+                    return Err(search.refusal.take().unwrap_or_else(|| no_server(decision.target)));
+                }
             }
         }
     }
 
+    /// Leases a connection, unless the client hangs up meanwhile.
     async fn lease(
-        &self,
+        &mut self,
         server: &Arc<Server>,
         cluster: &Cluster,
         text: Option<&Arc<PreparedText>>,
@@ -168,7 +180,11 @@ impl Session {
             session: self.entry.handle.id,
         };
         let waits = &self.worker.shard().lease_waits;
-        server.pool.lease(wish, &cluster.links, &self.worker.scratch, deadline, waits).await
+        tokio::select! {
+            biased;
+            leased = server.pool.lease(wish, &cluster.links, &self.worker.scratch, deadline, waits) => leased,
+            () = self.client.closed(AHEAD) => Err(LeaseError::Abandoned),
+        }
     }
 
     /// A server refused the password that the session was opened with. Whether the config has another one by now.
@@ -195,6 +211,8 @@ impl Session {
                 }
                 search.refused(error);
             }
+            // Nobody will hear of it.
+            LeaseError::Abandoned => return Err(ServerError::interrupted()),
             LeaseError::Exhausted => {
                 self.worker.shard().lease_timeouts.inc();
                 search.exhausted = true;

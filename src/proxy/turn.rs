@@ -2,7 +2,10 @@
 
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
-use super::session::{End, Session};
+use super::{
+    relay::AHEAD,
+    session::{End, Session},
+};
 use crate::{
     config::{Config, Rule},
     context::Kill,
@@ -29,6 +32,8 @@ impl Session {
         let handle = self.entry.handle.clone();
         let place = tokio::select! {
             place = timeout(config.pool.acquire_timeout, places.acquire_owned()) => place,
+            // Nobody will hear of it.
+            () = self.client.closed(AHEAD) => return Err(End::Client),
             what = handle.stopped() => return self.stop_waiting(what).await.map(|()| Turn::Refused),
         };
         match place {
