@@ -60,9 +60,22 @@ impl Drop for Seat {
 impl Workers {
     /// Starts `count` threads.
     pub fn start(count: usize, context: &Arc<Context>) -> io::Result<Self> {
+        let context = context.clone();
+        Self::start_with(count, move |index| {
+            let worker = Worker::new(index, context.clone());
+            move |arrival| serve(worker.clone(), arrival)
+        })
+    }
+
+    /// `prepare` runs on each thread, and makes what serves that thread's clients.
+    fn start_with<S, F>(count: usize, prepare: impl Fn(usize) -> S + Clone + Send + 'static) -> io::Result<Self>
+    where
+        S: Fn(Arrival) -> F,
+        F: Future<Output = ()> + 'static,
+    {
         let start = |index| {
             let (arrivals, receiver) = mpsc::unbounded_channel();
-            let context = context.clone();
+            let prepare = prepare.clone();
             // A local runtime belongs to the thread that builds it, so the thread tells whether there is one.
             let (built, outcome) = std::sync::mpsc::channel();
             let thread = thread::Builder::new().name(format!("weir-worker-{index}")).spawn(move || {
@@ -71,7 +84,7 @@ impl Workers {
                         // Who asked waits for it, or is gone.
                         let _ = built.send(Ok(()));
                         // Ends once the channel is closed. A session that is still there then is cut.
-                        runtime.block_on(receive(receiver, Worker::new(index, context)));
+                        runtime.block_on(receive(receiver, prepare(index)));
                     }
                     Err(error) => drop(built.send(Err(error))),
                 }
@@ -84,10 +97,15 @@ impl Workers {
 
     /// Hands a client to the least busy worker.
     pub fn hand_over(&self, arrival: Arrival) {
-        let Some(worker) = self.workers.iter().min_by_key(|worker| worker.sessions.load(Relaxed)) else { return };
+        // A thread that panicked takes no more clients, and would be the least busy of all.
+        let alive = self.workers.iter().filter(|worker| !worker.arrivals.is_closed());
+        let Some(worker) = alive.min_by_key(|worker| worker.sessions.load(Relaxed)) else {
+            tracing::error!("no worker is left");
+            return;
+        };
         worker.sessions.fetch_add(1, Relaxed);
         let seat = Seat(worker.sessions.clone());
-        // A worker ends only after its channel is closed.
+        // If the worker panics just now, the client is sent away.
         let _ = worker.arrivals.send((arrival, seat));
     }
 
@@ -101,17 +119,25 @@ impl Workers {
     }
 }
 
-async fn receive(mut arrivals: mpsc::UnboundedReceiver<(Arrival, Seat)>, worker: Rc<Worker>) {
+/// Serves each client in a task of its own, so that a panic ends that client's session alone.
+async fn receive<F>(mut arrivals: mpsc::UnboundedReceiver<(Arrival, Seat)>, serve: impl Fn(Arrival) -> F)
+where
+    F: Future<Output = ()> + 'static,
+{
     while let Some((arrival, seat)) = arrivals.recv().await {
-        let worker = worker.clone();
+        let served = serve(arrival);
         tokio::task::spawn_local(async move {
-            let Arrival { socket, entry, host, route } = arrival;
-            match adopt(socket) {
-                Ok(socket) => proxy::serve(worker, Stream::Plain(socket), entry, host, route).await,
-                Err(error) => tracing::warn!(%error, "a client's socket cannot be used"),
-            }
-            drop(seat);
+            let _seat = seat;
+            served.await;
         });
+    }
+}
+
+async fn serve(worker: Rc<Worker>, arrival: Arrival) {
+    let Arrival { socket, entry, host, route } = arrival;
+    match adopt(socket) {
+        Ok(socket) => proxy::serve(worker, Stream::Plain(socket), entry, host, route).await,
+        Err(error) => tracing::warn!(%error, "a client's socket cannot be used"),
     }
 }
 
@@ -121,4 +147,51 @@ fn adopt(socket: Accepted) -> io::Result<Socket> {
         Accepted::Tcp(socket) => Socket::Tcp(TcpStream::from_std(socket)?),
         Accepted::Unix(socket) => Socket::Unix(UnixStream::from_std(socket)?),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, time::Duration};
+
+    use super::*;
+    use crate::context::Registry;
+
+    fn arrival(registry: &Arc<Registry>, host: &str) -> Arrival {
+        let (socket, _) = std::os::unix::net::UnixStream::pair().unwrap();
+        let (entry, host) = (registry.enter(host.to_owned()), host.to_owned());
+        Arrival { socket: Accepted::Unix(socket), entry, host, route: Route::Split }
+    }
+
+    #[test]
+    fn a_panic_takes_nobody_else_down() {
+        let (served, hosts) = mpsc::channel();
+        let registry = Arc::<Registry>::default();
+        let workers = Workers::start_with(2, move |index| {
+            assert_ne!(index, 0, "this thread panics before its first client");
+            let served = served.clone();
+            move |arrival: Arrival| {
+                let served = served.clone();
+                async move {
+                    tokio::task::yield_now().await;
+                    assert_ne!(arrival.host, "panics");
+                    served.send(arrival.host).unwrap();
+                }
+            }
+        });
+        let workers = workers.unwrap();
+        let dead = workers.workers[0].arrivals.clone();
+        while !dead.is_closed() {
+            std::thread::yield_now();
+        }
+        for host in ["a", "panics", "b", "panics", "c"] {
+            workers.hand_over(arrival(&registry, host));
+        }
+        let mut served: Vec<_> = (0..3).map(|_| hosts.recv_timeout(Duration::from_secs(30)).unwrap()).collect();
+        served.sort();
+        assert_eq!(served, ["a", "b", "c"]);
+        let counts: Vec<_> = workers.workers.iter().map(|worker| worker.sessions.clone()).collect();
+        workers.join();
+        assert_eq!(registry.count(), 0, "nobody is left in the registry");
+        assert!(counts.iter().all(|count| count.load(Relaxed) == 0), "nor in the workers' counts");
+    }
 }
