@@ -48,6 +48,36 @@ async fn look(raw: &mut Raw) -> Vec<Option<Vec<u8>>> {
 }
 
 #[tokio::test]
+async fn an_idle_transaction_ends_with_its_session() {
+    for flavor in flavors() {
+        let cluster = Cluster::start(flavor, 0).await.unwrap();
+        cluster.writer.exec("CREATE TABLE app.t (id INT PRIMARY KEY)").await.unwrap();
+        let bed = Bed::with(cluster, "[timeouts]\ntransaction_idle = \"1s\"\n").await;
+        let [mut idle, mut busy, mut free, mut pinned] =
+            [bed.connect().await, bed.connect().await, bed.connect().await, bed.connect().await];
+        pinned.query_drop("SET @x = 1").await.unwrap();
+        busy.query_drop("BEGIN").await.unwrap();
+        idle.query_drop("BEGIN").await.unwrap();
+        idle.query_drop("INSERT INTO t VALUES (1)").await.unwrap();
+        // Longer than the limit, and not idle.
+        busy.query_drop("SELECT SLEEP(1.5)").await.unwrap();
+        busy.query_drop("COMMIT").await.unwrap();
+        let id = idle.id();
+        until(&format!("{flavor}: it is cut"), async || bed.weir.context.sessions.find(id).is_none()).await;
+        // The error was sent ahead of the statement that it answers.
+        match idle.query_drop("COMMIT").await.unwrap_err() {
+            mysql_async::Error::Server(error) => assert_eq!((error.code, error.state.as_str()), (4031, "HY000")),
+            other => assert!(matches!(other, mysql_async::Error::Io(_)), "{flavor}: {other}"),
+        }
+        let left: Option<u32> = free.query_first("SELECT COUNT(*) FROM t").await.unwrap();
+        assert_eq!(left, Some(0), "{flavor}: rolled back, and only a transaction is cut");
+        assert_eq!(pinned.query_first("SELECT @x").await.unwrap(), Some(1), "{flavor}: this is no transaction");
+        drop((idle, busy, free, pinned));
+        bed.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn a_reset_and_a_change_of_user_leave_nothing_behind() {
     for flavor in flavors() {
         let bed = start(flavor).await;

@@ -262,7 +262,7 @@ impl Session {
     async fn read_command(&mut self, payload: &mut Vec<u8>) -> Result<Result<(), ServerError>, End> {
         let (idle, limit) = {
             let config = self.worker.config();
-            let in_transaction = config.timeouts.transaction_idle.filter(|_| self.held.is_some());
+            let in_transaction = config.timeouts.transaction_idle.filter(|_| self.state.in_transaction());
             (in_transaction.or(config.timeouts.client_idle), config.limits.max_packet)
         };
         let deadline = idle.map(|idle| Instant::now() + idle);
