@@ -15,7 +15,7 @@ use std::{
 use weir::{
     app::{self, Source},
     config::{self, Config, Route, SecretSource},
-    routing::{self, Situation, Target},
+    routing::{self, Implicit, Situation, Target},
     sql::{self, Dialect, Mode},
     telemetry::{Pin, Reason},
 };
@@ -59,7 +59,7 @@ fn every_statement_goes_where_the_table_says() {
         for (dialect, version) in [(Dialect::MySql, 90_700), (Dialect::MariaDb, 101_100)] {
             let mode = Mode { dialect, version, ansi_quotes: false, no_backslash_escapes: false };
             let facts = sql::classify(statement.as_bytes(), mode);
-            let situation = Situation { route: &Route::Split, held: None, autocommit: true };
+            let situation = Situation { route: &Route::Split, held: None, transaction: Implicit::None };
             let decision = routing::route(&situation, &facts, None);
             let found = match decision.target {
                 Target::Held | Target::Reject => panic!("{statement}: {decision:?}"),

@@ -202,6 +202,8 @@ impl Servers {
             new.version.clone_from(&last.version);
             new.has_positions = last.position.is_some();
         }
+        let mut seen = self.watched.values().filter_map(|watched| watched.last.as_ref()).peekable();
+        new.repeatable_reads = seen.peek().is_none() || seen.any(|last| last.repeatable_reads);
         if new.routes_like(&old) {
             return;
         }

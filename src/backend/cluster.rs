@@ -153,6 +153,8 @@ pub struct Cluster {
     pub version: String,
     /// Whether commits can be followed by their GTIDs. Without, reads after a write go to the writer for a while.
     pub has_positions: bool,
+    /// Some server's default isolation level promises that reads can be repeated.
+    pub repeatable_reads: bool,
     /// Grows with every snapshot.
     pub generation: u64,
 }
@@ -171,6 +173,7 @@ impl Cluster {
             mode,
             version: UNKNOWN_VERSION.to_owned(),
             has_positions: false,
+            repeatable_reads: true,
             generation: 0,
         }
     }
@@ -230,6 +233,7 @@ impl Cluster {
             && self.mode == other.mode
             && self.version == other.version
             && self.has_positions == other.has_positions
+            && self.repeatable_reads == other.repeatable_reads
             && Arc::ptr_eq(&self.links, &other.links)
             && self.members.len() == other.members.len()
             && self.members.iter().zip(&other.members).all(|(one, other)| key(one) == key(other))

@@ -20,6 +20,8 @@ pub struct Observation {
     pub lag: Option<Duration>,
     /// The `identity` of each server it replicates from.
     pub sources: Vec<String>,
+    /// Its default isolation level promises that reads can be repeated.
+    pub repeatable_reads: bool,
     /// What it has executed. None: GTIDs are off.
     pub position: Option<Position>,
     /// The grant the probe's user lacks, as `GRANT` would name it; replication is then unknown.

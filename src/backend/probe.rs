@@ -70,14 +70,15 @@ pub async fn observe(conn: &mut Conn) -> Result<Observation, ProbeError> {
     };
     let replication = channels.as_deref().map_or(Replication::Unknown, Replication::of);
     let channels = channels.unwrap_or_default();
-    let (identity, position) = match dialect {
-        Dialect::MySql => mysql_position(conn).await?,
-        Dialect::MariaDb => mariadb_position(conn, read_only, &replication).await?,
+    let Nature { identity, isolation, position } = match dialect {
+        Dialect::MySql => mysql_nature(conn).await?,
+        Dialect::MariaDb => mariadb_nature(conn, read_only, &replication).await?,
     };
     Ok(Observation {
         version,
         dialect,
         identity,
+        repeatable_reads: !isolation.starts_with("READ-"),
         read_only,
         replication,
         lag: greatest_lag(&channels),
@@ -122,29 +123,36 @@ fn missing_grant(error: Error) -> Result<String, ProbeError> {
     }
 }
 
-async fn mysql_position(conn: &mut Conn) -> Result<(String, Option<Position>), ProbeError> {
-    let statement = "SELECT @@server_uuid AS identity, @@global.gtid_mode AS mode, @@global.gtid_executed AS executed";
+/// What each family says in words of its own.
+struct Nature {
+    identity: String,
+    /// `READ-COMMITTED`, `REPEATABLE-READ`, …
+    isolation: String,
+    position: Option<Position>,
+}
+
+async fn mysql_nature(conn: &mut Conn) -> Result<Nature, ProbeError> {
+    let statement = "SELECT @@server_uuid AS identity, @@global.transaction_isolation AS isolation, \
+                     @@global.gtid_mode AS mode, @@global.gtid_executed AS executed";
     let row = one(conn, "its GTIDs", statement).await?;
     let identity = text(&row, &["identity"]).ok_or(ProbeError::Missing("server_uuid"))?;
+    let isolation = text(&row, &["isolation"]).ok_or(ProbeError::Missing("transaction_isolation"))?;
     let mode = text(&row, &["mode"]).unwrap_or_default();
     if !mode.starts_with("ON") {
-        return Ok((identity, None));
+        return Ok(Nature { identity, isolation, position: None });
     }
     let executed = text(&row, &["executed"]).ok_or(ProbeError::Missing("gtid_executed"))?;
-    Ok((identity, Some(Position::parse_mysql(executed.as_bytes())?)))
+    Ok(Nature { identity, isolation, position: Some(Position::parse_mysql(executed.as_bytes())?) })
 }
 
 /// A replica has what it applied (`gtid_slave_pos`): its binary log may name transactions of its own. A server that
 /// is no replica has both what it applied in former times and what it wrote since.
-async fn mariadb_position(
-    conn: &mut Conn,
-    read_only: bool,
-    replication: &Replication,
-) -> Result<(String, Option<Position>), ProbeError> {
-    let statement =
-        "SELECT @@server_id AS identity, @@global.gtid_slave_pos AS applied, @@global.gtid_binlog_pos AS written";
+async fn mariadb_nature(conn: &mut Conn, read_only: bool, replication: &Replication) -> Result<Nature, ProbeError> {
+    let statement = "SELECT @@server_id AS identity, @@global.tx_isolation AS isolation, \
+                     @@global.gtid_slave_pos AS applied, @@global.gtid_binlog_pos AS written";
     let row = one(conn, "its GTIDs", statement).await?;
     let identity = text(&row, &["identity"]).ok_or(ProbeError::Missing("server_id"))?;
+    let isolation = text(&row, &["isolation"]).ok_or(ProbeError::Missing("tx_isolation"))?;
     let applied = text(&row, &["applied"]).ok_or(ProbeError::Missing("gtid_slave_pos"))?;
     let mut position = Position::parse_mariadb(applied.as_bytes())?;
     let follows = match replication {
@@ -157,7 +165,7 @@ async fn mariadb_position(
         let written = text(&row, &["written"]).unwrap_or_default();
         position.merge(&Position::parse_mariadb(written.as_bytes())?);
     }
-    Ok((identity, (!position.is_empty()).then_some(position)))
+    Ok(Nature { identity, isolation, position: (!position.is_empty()).then_some(position) })
 }
 
 async fn one(conn: &mut Conn, what: &'static str, statement: &str) -> Result<Row, ProbeError> {

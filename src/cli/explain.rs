@@ -6,8 +6,8 @@ use clap::{Args, ValueEnum};
 
 use super::{Failed, Where};
 use crate::{
-    config::{Config, Route},
-    routing::{self, Asked, Situation, Target},
+    config::{Config, Route, Transactions},
+    routing::{self, Asked, Implicit, Situation, Target},
     sql::{self, Dialect, Mode},
     telemetry::Pin,
 };
@@ -71,7 +71,12 @@ fn explain(arguments: &Arguments, config: &Config) -> String {
     let asked = Asked { user: &arguments.user, schema: arguments.schema.as_bytes(), client: None, sql, mode };
     let rule = routing::first_match(&config.rules, &asked);
     let held = arguments.in_transaction.then_some(Pin::Transaction);
-    let situation = Situation { route: &Route::Split, held, autocommit: !arguments.autocommit_off };
+    let transaction = match (arguments.autocommit_off, config.reads.transactions) {
+        (false, _) => Implicit::None,
+        (true, Transactions::Writer) => Implicit::OnWriter,
+        (true, Transactions::ReadsBeforeWrite) => Implicit::ReadsFirst,
+    };
+    let situation = Situation { route: &Route::Split, held, transaction };
     let decision = routing::route(&situation, &statement, rule);
     let target = match decision.target {
         Target::Held => "the connection of the transaction".to_owned(),

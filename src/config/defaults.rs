@@ -78,6 +78,7 @@ impl Default for Reads {
             wait_timeout: Duration::from_millis(500),
             balance: Balance::RoundRobin,
             writer_fallback: true,
+            transactions: Transactions::Writer,
         }
     }
 }

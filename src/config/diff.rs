@@ -248,13 +248,14 @@ fn probe(config: &Config) -> Settings<'_> {
 }
 
 fn reads(reads: &Reads) -> Settings<'_> {
-    let Reads { consistency, max_lag, wait_timeout, balance, writer_fallback } = reads;
+    let Reads { consistency, max_lag, wait_timeout, balance, writer_fallback, transactions } = reads;
     Settings::new("reads", Applies::Now)
         .with("consistency", consistency.keyword())
         .with("max_lag", duration_text(*max_lag))
         .with("wait_timeout", duration_text(*wait_timeout))
         .with("balance", balance.keyword())
         .with("writer_fallback", writer_fallback)
+        .with("transactions", transactions.keyword())
 }
 
 fn pool(pool: &Pool) -> Settings<'_> {

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use super::{
     Balance, ClientTlsMode, Consistency, InvalidValue, LogFormat, Role, Route, RuleTarget, ServerId, ServerTlsMode,
-    State, problem::nearest,
+    State, Transactions, problem::nearest,
 };
 
 /// A value that is one of a few fixed words.
@@ -62,6 +62,11 @@ impl Keyword for ServerTlsMode {
         ("verify-ca", Self::VerifyCa),
         ("verify-identity", Self::VerifyIdentity),
     ];
+}
+
+impl Keyword for Transactions {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("writer", Self::Writer), ("reads-before-write", Self::ReadsBeforeWrite)];
 }
 
 impl Keyword for LogFormat {
@@ -146,6 +151,7 @@ mod tests {
         every_word::<State>();
         every_word::<Consistency>();
         every_word::<Balance>();
+        every_word::<Transactions>();
         every_word::<ClientTlsMode>();
         every_word::<ServerTlsMode>();
         every_word::<LogFormat>();

@@ -185,6 +185,15 @@ pub struct Reads {
     pub balance: Balance,
     /// Whether the writer serves reads when no replica is eligible.
     pub writer_fallback: bool,
+    /// Where the transactions of sessions with `autocommit=0` begin.
+    pub transactions: Transactions,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transactions {
+    Writer,
+    /// On a replica, as long as they only read, if the isolation level promises no repeatable reads.
+    ReadsBeforeWrite,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

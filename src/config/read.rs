@@ -116,6 +116,7 @@ fn reads(section: &mut Section<'_, '_>) -> Reads {
         wait_timeout: section.field("wait_timeout", duration).unwrap_or(default.wait_timeout),
         balance: section.field("balance", keyword).unwrap_or(default.balance),
         writer_fallback: section.field("writer_fallback", boolean).unwrap_or(default.writer_fallback),
+        transactions: section.field("transactions", keyword).unwrap_or(default.transactions),
     }
 }
 

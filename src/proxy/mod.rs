@@ -10,6 +10,7 @@ mod learn;
 mod login;
 mod observe;
 mod prepared;
+mod reads_first;
 mod recall;
 mod relay;
 mod request;

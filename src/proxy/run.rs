@@ -13,7 +13,7 @@ use crate::{
     config::{Config, Consistency, Rule},
     context::Kill,
     protocol::ServerError,
-    routing::{self, Asked, Decision, Situation, Target},
+    routing::{self, Asked, Decision, Implicit, Situation, Target},
     telemetry::Reason,
 };
 
@@ -23,7 +23,8 @@ impl Session {
         let config = self.worker.config();
         let rule = self.rule(&config, &request);
         let consistency = rule.and_then(|rule| rule.consistency).unwrap_or(config.reads.consistency);
-        let situation = Situation { route: &self.route.clone(), held: self.pin(), autocommit: self.state.autocommit() };
+        let transaction = self.implicit_transaction(&config);
+        let situation = Situation { route: &self.route.clone(), held: self.pin(), transaction };
         let decision = routing::route(&situation, &request.statement, rule);
         if decision.target == Target::Reject {
             self.count(Reason::Rejected);
@@ -39,6 +40,9 @@ impl Session {
         let limit = rule.and_then(|rule| rule.timeout);
         let mut search = if request.repeatable() { Search::default() } else { Search::once() };
         let before = self.state.pins();
+        if transaction == Implicit::Reading && decision.target != Target::Held {
+            self.stop_reading();
+        }
         let mut decision = self.recall(&request.statement, decision);
         loop {
             let acquired = match self.acquire_unless_killed(decision, &request, consistency, &mut search).await? {
@@ -61,6 +65,10 @@ impl Session {
                     self.count(reason);
                     held.server.metrics.shard(self.worker.index).latency.observe(self.now - begun);
                     self.note_if_slow(&config, &request, &held.server.id, reason, self.now - arrived);
+                    if !pinned {
+                        let reads_first = matches!(transaction, Implicit::ReadsFirst | Implicit::Reading);
+                        self.reading = reads_first && reason == Reason::Read;
+                    }
                     let finished = self.finish(held, &request, exchanged, reason).await;
                     self.count_pins(before);
                     return finished;
@@ -76,6 +84,13 @@ impl Session {
             held.lease.discard();
             server.metrics.shard(self.worker.index).errors.inc();
             let next = match pinned {
+                true if transaction == Implicit::Reading && request.repeatable() => {
+                    // Nothing of the transaction is lost with its replica.
+                    self.reading = false;
+                    self.state.lose_connection();
+                    decision = Decision { target: Target::Reader, reason: Reason::Read };
+                    self.after_failure(failure, &request, &server, &mut search).await?
+                }
                 true => self.after_loss(&failure).await?,
                 false => self.after_failure(failure, &request, &server, &mut search).await?,
             };

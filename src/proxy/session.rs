@@ -41,6 +41,8 @@ pub struct Session {
     pub nonce: Nonce,
     pub state: SessionState,
     pub held: Option<Held>,
+    /// The held connection is a replica's, with a transaction that `autocommit=0` opened for reads.
+    pub reading: bool,
     /// The connections that it does not share.
     pub dedicated: Dedicated,
     pub last_used: Option<LastUsed>,
@@ -198,6 +200,7 @@ impl Session {
             nonce,
             state: SessionState::new(None),
             held: None,
+            reading: false,
             dedicated: Dedicated::default(),
             last_used: None,
             statements: ClientStatements::default(),

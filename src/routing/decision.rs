@@ -14,7 +14,20 @@ pub struct Situation<'a> {
     pub route: &'a Route,
     /// Why the session holds a connection; None: it holds none.
     pub held: Option<Pin>,
-    pub autocommit: bool,
+    pub transaction: Implicit,
+}
+
+/// The transaction that a statement is in, or opens, though nobody said `BEGIN`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Implicit {
+    /// None: `autocommit=1`.
+    None,
+    /// On the writer from its first statement on.
+    OnWriter,
+    /// `reads.transactions = "reads-before-write"`: it has not begun, and its first reads may run on a replica.
+    ReadsFirst,
+    /// It has begun on a replica and done nothing but read. The held connection stands for nothing else.
+    Reading,
 }
 
 /// Which server may run a statement.
@@ -41,22 +54,38 @@ pub struct Decision<'a> {
 /// Decides. `rule` is the first rule that matches the statement.
 pub fn route<'a>(situation: &Situation<'a>, statement: &Statement<'a>, rule: Option<&'a Rule>) -> Decision<'a> {
     let obstacle = obstacle(situation, statement);
-    held(situation, rule)
+    held(situation, statement, rule)
         .or_else(|| hint(statement, obstacle))
         .or_else(|| ruled(statement, rule, obstacle))
         .or_else(|| listened(situation.route))
         .unwrap_or_else(|| classified(obstacle))
 }
 
-fn held<'a>(situation: &Situation<'a>, rule: Option<&Rule>) -> Option<Decision<'a>> {
+fn held<'a>(situation: &Situation<'a>, statement: &Statement<'_>, rule: Option<&Rule>) -> Option<Decision<'a>> {
     if rule.is_some_and(|rule| rule.to == Some(RuleTarget::Reject)) {
         return Some(Decision { target: Target::Reject, reason: Reason::Rejected });
+    }
+    let to_writer = rule.is_some_and(|rule| rule.to == Some(RuleTarget::Writer));
+    if situation.transaction == Implicit::Reading && (to_writer || !goes_on_reading(statement)) {
+        return None;
     }
     let reason = match situation.held? {
         Pin::Transaction => Reason::Transaction,
         _ => Reason::Pinned,
     };
     Some(Decision { target: Target::Held, reason })
+}
+
+/// Whether a transaction that only reads, on a replica, is that still after the statement, or at its end.
+fn goes_on_reading(statement: &Statement<'_>) -> bool {
+    match statement.kind {
+        _ if statement.hint == Some(Hint::Writer) => false,
+        Kind::Read => by_effect(statement.effects).is_none_or(|reason| reason == Reason::SystemVariable),
+        // What is not known of them is reported by the server, and travels.
+        Kind::Set | Kind::Use | Kind::Transaction => statement.effects.is_empty(),
+        Kind::Diagnostics => true,
+        _ => false,
+    }
 }
 
 /// Whether a statement that something asks to run on a replica can do so at all. An asker may vouch for functions and
@@ -126,7 +155,9 @@ fn obstacle(situation: &Situation<'_>, statement: &Statement<'_>) -> Option<Reas
         Kind::Write | Kind::Ddl => Some(Reason::Write),
         Kind::Empty | Kind::Unknown => Some(Reason::Unknown),
     };
-    by_kind.or_else(|| by_effect(statement.effects)).or((!situation.autocommit).then_some(Reason::AutocommitOff))
+    by_kind
+        .or_else(|| by_effect(statement.effects))
+        .or_else(|| (situation.transaction == Implicit::OnWriter).then_some(Reason::AutocommitOff))
 }
 
 /// The strongest effect first: what a hint or a rule may not overrule comes before what it may.
@@ -146,6 +177,7 @@ fn by_effect(effects: Effects) -> Option<Reason> {
         (Effects::ROLE, Reason::SessionStatement),
         (Effects::STATEMENT_VARIABLES, Reason::SessionStatement),
         (Effects::HANDLER, Reason::Lock),
+        (Effects::SAVEPOINT, Reason::Transaction),
         (Effects::LOCAL_INFILE, Reason::Write),
         (Effects::UNKNOWN_FUNCTION, Reason::UnknownFunction),
         (Effects::SYSTEM_VARIABLE, Reason::SystemVariable),
@@ -163,7 +195,8 @@ mod tests {
     }
 
     fn decide<'a>(route_: &'a Route, held: Option<Pin>, autocommit: bool, statement: &Statement<'a>) -> Decision<'a> {
-        route(&Situation { route: route_, held, autocommit }, statement, None)
+        let transaction = if autocommit { Implicit::None } else { Implicit::OnWriter };
+        route(&Situation { route: route_, held, transaction }, statement, None)
     }
 
     fn rule(to: RuleTarget) -> Rule {
@@ -257,9 +290,42 @@ mod tests {
         ];
         for (to, held, statement, target, reason) in cases {
             let rule = rule(to);
-            let situation = Situation { route: &Route::Split, held, autocommit: true };
+            let situation = Situation { route: &Route::Split, held, transaction: Implicit::None };
             let found = route(&situation, statement, Some(&rule));
             assert_eq!(found, Decision { target, reason }, "{rule:?} {held:?}");
         }
+    }
+
+    #[test]
+    fn a_transaction_reads_on_a_replica_until_it_needs_the_writer() {
+        let held = (Target::Held, Reason::Transaction);
+        let cases = [
+            (Kind::Read, Effects::NONE, held),
+            (Kind::Read, Effects::SYSTEM_VARIABLE, held),
+            (Kind::Transaction, Effects::NONE, held),
+            (Kind::Set, Effects::NONE, held),
+            (Kind::Diagnostics, Effects::NONE, held),
+            (Kind::Read, Effects::LOCKING_READ, (Target::Writer, Reason::LockingRead)),
+            (Kind::Read, Effects::UNKNOWN_FUNCTION, (Target::Writer, Reason::UnknownFunction)),
+            (Kind::Transaction, Effects::SAVEPOINT, (Target::Writer, Reason::Transaction)),
+            (Kind::Set, Effects::USER_VARIABLE, (Target::Writer, Reason::SessionStatement)),
+            (Kind::Begin(Access::ReadWrite), Effects::NONE, (Target::Writer, Reason::Begin)),
+            (Kind::Write, Effects::NONE, (Target::Writer, Reason::Write)),
+        ];
+        for (kind, effects, (target, reason)) in cases {
+            let [first, later] = [(None, Implicit::ReadsFirst), (Some(Pin::Transaction), Implicit::Reading)].map(
+                |(held, transaction)| {
+                    let situation = Situation { route: &Route::Split, held, transaction };
+                    route(&situation, &statement(kind, effects), None)
+                },
+            );
+            assert_eq!(later, Decision { target, reason }, "{kind:?} {effects:?}");
+            let reader = kind == Kind::Read && effects == Effects::NONE;
+            assert_eq!(first.target == Target::Reader, reader, "{kind:?} {effects:?}, as the first");
+        }
+        let hinted = Statement { hint: Some(Hint::Writer), ..statement(Kind::Read, Effects::NONE) };
+        let situation =
+            Situation { route: &Route::Split, held: Some(Pin::Transaction), transaction: Implicit::Reading };
+        assert_eq!(route(&situation, &hinted, None), Decision { target: Target::Writer, reason: Reason::Hint });
     }
 }

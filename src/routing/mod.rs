@@ -5,5 +5,5 @@ mod decision;
 mod rules;
 
 pub use balance::{Balancer, Candidate};
-pub use decision::{Decision, Situation, Target, route};
+pub use decision::{Decision, Implicit, Situation, Target, route};
 pub use rules::{Asked, first_match};

@@ -7,6 +7,10 @@ use crate::telemetry::Pin;
 pub struct Pins(u32);
 
 impl Pins {
+    pub fn of(pin: Pin) -> Self {
+        Self(1 << pin as u32)
+    }
+
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }

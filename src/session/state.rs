@@ -102,6 +102,15 @@ impl SessionState {
         self.status.has(Status::AUTOCOMMIT)
     }
 
+    /// Whether the session's isolation level promises that reads can be repeated; `default` is that of the servers.
+    pub fn repeatable_reads(&self, default: bool) -> bool {
+        let names: [&[u8]; 2] = [b"transaction_isolation", b"tx_isolation"];
+        match names.iter().find_map(|name| self.settings.variable(name)) {
+            Some(Value::Text(level)) => !level.starts_with(b"READ-"),
+            _ => default,
+        }
+    }
+
     pub fn required(&self) -> Option<&Position> {
         self.required.as_ref()
     }

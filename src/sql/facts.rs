@@ -113,7 +113,10 @@ impl Effects {
     /// `SET STATEMENT … FOR`: variables that are set for this text alone.
     pub const STATEMENT_VARIABLES: Self = Self(1 << 18);
 
-    const NAMES: [(Self, &'static str); 19] = [
+    /// `SAVEPOINT`, `RELEASE SAVEPOINT`, `XA …`: something in or of a transaction that has a name.
+    pub const SAVEPOINT: Self = Self(1 << 19);
+
+    const NAMES: [(Self, &'static str); 20] = [
         (Self::LOCKING_READ, "locking-read"),
         (Self::USER_VARIABLE, "user-variable"),
         (Self::SYSTEM_VARIABLE, "system-variable"),
@@ -133,6 +136,7 @@ impl Effects {
         (Self::RELEASE_ALL_LOCKS, "release-all-locks"),
         (Self::ROLE, "role"),
         (Self::STATEMENT_VARIABLES, "statement-variables"),
+        (Self::SAVEPOINT, "savepoint"),
     ];
 
     /// Every effect.

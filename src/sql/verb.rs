@@ -94,7 +94,7 @@ impl Reader<'_> {
             Keyword::Set => (Kind::Set, Stage::Set),
             Keyword::Begin => (Kind::Begin(Access::ReadWrite), Stage::Begin),
             Keyword::Start => (Kind::Unknown, Stage::Start),
-            Keyword::Commit => (Kind::Transaction, Stage::Body),
+            Keyword::Commit | Keyword::Savepoint => (Kind::Transaction, Stage::Body),
             Keyword::Prepare | Keyword::Execute => (Kind::TextPrepared, Stage::Body),
             Keyword::Lock => (Kind::Lock, Stage::Lock),
             Keyword::Unlock | Keyword::Backup => (Kind::Lock, Stage::Body),
@@ -116,6 +116,7 @@ impl Reader<'_> {
         self.columns_may_follow = matches!(keyword, Keyword::Insert | Keyword::Replace | Keyword::Load);
         match keyword {
             Keyword::Backup => self.effect(Effects::GLOBAL_LOCK),
+            Keyword::Savepoint => self.effect(Effects::SAVEPOINT),
             // A procedure is as unknown, and may commit more than once.
             Keyword::Call => self.effect(Effects::UNKNOWN_FUNCTION),
             _ => {}

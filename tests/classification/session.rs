@@ -49,6 +49,13 @@ fn transactions() {
                 "ROLLBACK",
                 "ROLLBACK AND NO CHAIN RELEASE",
                 "ROLLBACK TO SAVEPOINT a",
+            ],
+        ),
+        Row(
+            BOTH,
+            Kind::Transaction,
+            Effects::SAVEPOINT,
+            &[
                 "SAVEPOINT a",
                 "RELEASE SAVEPOINT a",
                 "XA START 'a'",

@@ -129,6 +129,7 @@ fn everything_changed() -> Vec<Change> {
     let sections = r#"
         probe = { user = "p", password = "p", interval = "7s", timeout = "7s", rise = 7, fall = 7 }
         reads.writer_fallback = false
+        reads.transactions = "reads-before-write"
         reads.balance = "least-outstanding"
         reads.consistency = "global"
         reads.max_lag = "7s"

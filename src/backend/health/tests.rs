@@ -11,6 +11,7 @@ fn observation(replication: Replication, lag: Option<u64>, position: &str) -> Ob
         version: "10.11.14-MariaDB".into(),
         dialect: Dialect::MariaDb,
         identity: "2".into(),
+        repeatable_reads: true,
         read_only: true,
         replication,
         lag: lag.map(Duration::from_secs),

@@ -12,6 +12,7 @@ fn seen(read_only: bool, replication: Replication, lag: Option<u64>) -> Observat
         version: "9.7.0".into(),
         dialect: Dialect::MySql,
         identity: "a".into(),
+        repeatable_reads: true,
         read_only,
         replication,
         lag: lag.map(Duration::from_secs),

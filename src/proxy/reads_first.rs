@@ -1,0 +1,53 @@
+//! Transactions that nobody said `BEGIN` to (`autocommit=0`), and `reads.transactions = "reads-before-write"`: they begin
+//! on a replica and go on there until a statement needs the writer.
+//!
+//! What the application gets is what `READ COMMITTED` promises: every statement sees what was committed when it began, on
+//! the server where it runs, and no less than the session's own writes. Reads that must be repeatable cannot be: the
+//! writer has no view of the replica's moment. So sessions with a higher isolation level stay with the writer.
+
+use tokio::time::timeout;
+
+use super::session::{OWN_COMMAND, Session};
+use crate::{
+    config::{Config, Transactions},
+    routing::Implicit,
+    session::Pins,
+    telemetry::Pin,
+};
+
+impl Session {
+    /// The transaction that the next statement is in, or opens, without `BEGIN`.
+    pub(super) fn implicit_transaction(&self, config: &Config) -> Implicit {
+        if self.state.autocommit() {
+            return Implicit::None;
+        }
+        let only_transaction = || self.state.pins() == Pins::of(Pin::Transaction);
+        let reads_first = config.reads.transactions == Transactions::ReadsBeforeWrite
+            && !self.state.repeatable_reads(self.worker.cluster().repeatable_reads);
+        match (&self.held, reads_first) {
+            // What has begun so goes on so, whatever a reload or a `SET` has changed meanwhile.
+            (Some(_), _) if self.reading && only_transaction() => Implicit::Reading,
+            (None, true) => Implicit::ReadsFirst,
+            _ => Implicit::OnWriter,
+        }
+    }
+
+    /// Ends the transaction on the replica, which has changed nothing, for a statement that needs the writer.
+    pub(super) fn stop_reading(&mut self) {
+        self.reading = false;
+        self.state.lose_connection();
+        let Some(mut held) = self.held.take() else { return };
+        let (scratch, shared) = (self.worker.scratch.clone(), self.worker.config().pool.multiplex);
+        // The statement does not wait for it.
+        tokio::task::spawn_local(async move {
+            if !shared {
+                return drop(held.reset(&scratch).await);
+            }
+            let connection = held.lease.connection_mut();
+            let ended = timeout(OWN_COMMAND, connection.command(b"\x03ROLLBACK", &scratch)).await;
+            if matches!(ended, Ok(Ok(_))) {
+                connection.prove_clean();
+            }
+        });
+    }
+}
