@@ -248,19 +248,12 @@ async fn the_query_of_a_client_that_hangs_up_is_killed() {
     }
 }
 
-/// Resident memory of this process, which Weir is part of, MiB.
-fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
-}
-
 #[tokio::test]
 async fn a_client_that_does_not_read_holds_back_its_own_reply_only() {
     for flavor in flavors() {
         let bed = Bed::start(flavor, "[runtime]\nworkers = 1\n").await;
         drop(fill(&bed).await);
-        let before = resident();
+        let before = bed::resident();
         let mut lazy = Vec::new();
         for _ in 0..4 {
             let mut conn = bed.connect().await;
@@ -274,7 +267,7 @@ async fn a_client_that_does_not_read_holds_back_its_own_reply_only() {
         let readers = Readers::start(&bed, 4).await;
         readers.go_on(200, "beside clients that do not read").await;
         readers.end("beside clients that do not read").await;
-        let grown = resident().saturating_sub(before);
+        let grown = bed::resident().saturating_sub(before);
         assert!(grown < 64, "{flavor}: memory grew by {grown} MiB");
         drop(lazy);
         bed.stop().await;

@@ -147,3 +147,39 @@ async fn statements_follow_their_session_to_any_connection() {
         bed.stop().await;
     }
 }
+
+#[tokio::test]
+async fn a_session_that_prepares_without_end_is_stopped() {
+    let flavor = flavors()[0];
+    let extra = "[limits]\nmax_prepared = 2000\nmax_packet = \"1MiB\"\n";
+    let bed = start(flavor, extra).await;
+    let before = bed::resident();
+    let mut raw = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
+    for number in 0..100_000 {
+        let reply = raw.ask(format!("\x16SELECT {number}, id FROM t").as_bytes(), Answer::Prepare).await;
+        assert_eq!(error(&reply).is_some(), number >= 2000, "{number}");
+    }
+    assert_eq!(code(&raw.ask(b"\x16SELECT 1", Answer::Prepare).await), (1461, "42000".to_owned()));
+    let grown = bed::resident().saturating_sub(before);
+    assert!(grown < 32, "memory grew by {grown} MiB");
+    let mut open = 0;
+    for server in bed.cluster.servers() {
+        let rows = server.rows("SHOW GLOBAL STATUS LIKE 'Prepared_stmt_count'").await.unwrap();
+        open += rows[0].get::<u32, _>(1).unwrap();
+    }
+    assert!(open < 600, "{open} statements are open on the servers");
+    // Each of them still runs, prepared again where it has been forgotten.
+    for id in [raw.statements[0], raw.statements[1999]] {
+        assert_eq!(error(&raw.ask(&execute(id, 0, b""), Answer::Results).await), None);
+    }
+    // Long texts are counted by their length.
+    let mut other = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
+    let long = format!("\x16SELECT '{}'", "x".repeat(300 << 10));
+    let refused = |reply: &[Vec<u8>]| error(reply).map(|error| error.code);
+    for expected in [None, None, None, Some(1461)] {
+        assert_eq!(refused(&other.ask(long.as_bytes(), Answer::Prepare).await), expected);
+    }
+    other.send(&with_id(0x19, other.statements[0], b"")).await;
+    assert_eq!(refused(&other.ask(long.as_bytes(), Answer::Prepare).await), None, "one was closed");
+    bed.stop().await;
+}

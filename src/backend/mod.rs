@@ -11,6 +11,7 @@ pub mod probe;
 pub mod resolve;
 mod shelf;
 mod statements;
+mod texts;
 
 pub use align::Alignment;
 pub use cluster::{Cluster, Member, Report, Server, UNKNOWN_VERSION};
@@ -18,3 +19,4 @@ pub use connection::{ConnectError, Identity, Links, Reply, ServerConnection};
 pub use pool::{Lease, LeaseError, Pool, Wish};
 pub use shelf::Ages;
 pub use statements::{PreparedText, Statements};
+pub use texts::Texts;

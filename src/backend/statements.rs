@@ -36,6 +36,11 @@ impl PreparedText {
         Self { hash: hasher.finish(), sql: sql.into(), settings, shared: Sharing::Everyone }
     }
 
+    /// Of text and schema.
+    pub(super) fn hash(&self) -> u64 {
+        self.hash
+    }
+
     /// The same text, prepared for one statement of one session alone.
     pub fn own(&self) -> Self {
         Self { hash: self.hash, sql: self.sql.clone(), settings: self.settings.clone(), shared: Sharing::Nobody }

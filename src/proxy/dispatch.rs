@@ -10,7 +10,7 @@ use super::{
     session::{End, Session},
 };
 use crate::{
-    backend::{Identity, PreparedText},
+    backend::Identity,
     context::Kill,
     protocol::{
         Capabilities, Command, Execute, ServerError, Shape,
@@ -101,15 +101,16 @@ impl Session {
     }
 
     async fn prepare(&mut self, sql: &[u8], payload: &[u8]) -> Result<(), End> {
-        let limit = self.worker.config().limits.max_prepared;
-        if self.statements.len() >= limit as usize {
+        let limits = self.worker.config().limits.clone();
+        let limit = limits.max_prepared;
+        if self.statements.len() >= limit as usize || self.statements.text_bytes() + sql.len() > limits.max_packet {
             return self.send_error(&ServerError::too_many_statements(limit.into())).await;
         }
         let statement = self.classify(sql);
         if statement.kind == Kind::Kill && sql::victim(sql, self.mode()) == Victim::Unclear {
             return self.send_error(&ServerError::not_supported("KILL of anything but one number")).await;
         }
-        let text = Arc::new(PreparedText::new(sql, self.state.settings()));
+        let text = self.worker.prepared_text(sql, self.state.settings());
         let body = Body::Prepare { payload, text };
         self.run(Request { sql, body, ..Request::plain(payload, Shape::Prepare, statement) }).await
     }

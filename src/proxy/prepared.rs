@@ -18,6 +18,8 @@ pub struct ClientStatements {
     last: u32,
     /// How many of them have a cursor open.
     cursors: usize,
+    /// The lengths of all texts.
+    text_bytes: usize,
 }
 
 /// One prepared statement.
@@ -40,6 +42,11 @@ impl ClientStatements {
         self.statements.len()
     }
 
+    /// The lengths of all texts together.
+    pub fn text_bytes(&self) -> usize {
+        self.text_bytes
+    }
+
     /// The id that the next statement will get.
     pub fn next_id(&mut self) -> u32 {
         loop {
@@ -52,6 +59,7 @@ impl ClientStatements {
     }
 
     pub fn insert(&mut self, id: u32, text: Arc<PreparedText>, parameters: u16) {
+        self.text_bytes += text.sql.len();
         let statement =
             ClientStatement { text, parameters, types: None, long_data: Vec::new(), overflow: false, cursor: None };
         self.statements.insert(id, statement);
@@ -63,12 +71,13 @@ impl ClientStatements {
 
     pub fn remove(&mut self, id: u32) {
         self.close_cursor(id);
-        self.statements.remove(&id);
+        if let Some(statement) = self.statements.remove(&id) {
+            self.text_bytes -= statement.text.sql.len();
+        }
     }
 
     pub fn clear(&mut self) {
-        self.statements.clear();
-        self.cursors = 0;
+        *self = Self { last: self.last, ..Self::default() };
     }
 
     pub fn any_cursor(&self) -> bool {

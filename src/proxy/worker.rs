@@ -5,11 +5,12 @@ use std::{cell::RefCell, ops::Deref, rc::Rc, sync::Arc};
 use arc_swap::{ArcSwap, Cache};
 
 use crate::{
-    backend::Cluster,
+    backend::{Cluster, PreparedText, Texts},
     config::{self, Config},
     context::Context,
     net::Scratch,
     routing::{Balancer, Candidate},
+    session::Settings,
     telemetry::Shard,
 };
 
@@ -25,6 +26,7 @@ pub struct Worker {
     config: RefCell<Latest<ConfigOf, Config>>,
     cluster: RefCell<Latest<ClusterOf, Cluster>>,
     balance: RefCell<Balance>,
+    texts: RefCell<Texts>,
 }
 
 /// A snapshot that this worker's sessions share. They count themselves in memory that no other worker writes to: each
@@ -89,6 +91,7 @@ impl Worker {
             config: RefCell::new(Latest::new(ConfigOf(context.clone()))),
             cluster: RefCell::new(Latest::new(ClusterOf(context.clone()))),
             balance: RefCell::default(),
+            texts: RefCell::default(),
             context,
         })
     }
@@ -101,6 +104,11 @@ impl Worker {
     /// The servers at this moment.
     pub fn cluster(&self) -> Snapshot<Cluster> {
         self.cluster.borrow_mut().get()
+    }
+
+    /// A text that is to be prepared, as all sessions of this worker have it.
+    pub fn prepared_text(&self, sql: &[u8], settings: &Settings) -> Arc<PreparedText> {
+        self.texts.borrow_mut().share(sql, settings)
     }
 
     /// This worker's counters.

@@ -196,6 +196,13 @@ pub async fn answering_port(conn: &mut Conn, hint: &str) -> u16 {
     conn.query_first(format!("{hint}SELECT @@port")).await.unwrap().unwrap()
 }
 
+/// Resident memory of this process, which Weir is part of, MiB.
+pub fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+}
+
 /// The number and SQLSTATE of an error that a server sent.
 pub fn server_error(error: &mysql_async::Error) -> (u16, String) {
     match error {
