@@ -239,3 +239,64 @@ async fn whoever_hangs_up_while_waiting_is_not_waited_for() {
     drop(conn);
     bed.stop().await;
 }
+
+#[tokio::test]
+async fn a_session_that_is_pinned_to_a_former_writer_ends() {
+    for flavor in flavors() {
+        let mut bed = bed(
+            flavor,
+            "[failover]\nhold = \"60s\"\n[[listeners]]\naddress = \"127.0.0.1:0\"\nroute = \"server:db2\"\n",
+        )
+        .await;
+        let [mut pinned, mut inside] = [bed.connect().await, bed.connect().await];
+        for conn in [&mut pinned, &mut inside] {
+            conn.query_drop("CREATE TEMPORARY TABLE mine (id INT)").await.unwrap();
+            conn.query_drop("INSERT INTO t (v) VALUES (1)").await.unwrap();
+        }
+        inside.query_drop("BEGIN").await.unwrap();
+        bed.cluster.writer.set_mode(Mode::ReadOnly).await.unwrap();
+        bed.cluster.wait_caught_up().await.unwrap();
+        bed.cluster.promote(0).await.unwrap();
+        until("db1 is the writer", async || bed.writer().as_deref() == Some("db1")).await;
+        // What it is pinned for works on.
+        pinned.query_drop("SELECT COUNT(*) FROM mine").await.unwrap();
+        let (code, _) = server_error(&pinned.query_drop("INSERT INTO t (v) VALUES (2)").await.unwrap_err());
+        assert!([1290, 1836].contains(&code), "{flavor}: {code}");
+        let over = pinned.query_drop("SELECT 1").await.unwrap_err();
+        assert!(matches!(over, mysql_async::Error::Io(_) | mysql_async::Error::Driver(_)), "{flavor}: {over}");
+        bed.connect().await.query_drop("INSERT INTO t (v) VALUES (2)").await.unwrap();
+        // A transaction is the client's to end.
+        let (code, _) = server_error(&inside.query_drop("INSERT INTO t (v) VALUES (3)").await.unwrap_err());
+        assert!([1290, 1836].contains(&code), "{flavor}: {code}");
+        inside.query_drop("ROLLBACK").await.unwrap();
+        // Whoever asked for a server that takes no writes is not sent away for it.
+        let port = bed.weir.addresses.listeners[1].unwrap().port();
+        let mut replica = Conn::new(bed.options().tcp_port(port)).await.unwrap();
+        replica.query_drop("SELECT GET_LOCK('l', 0)").await.unwrap();
+        let (code, _) = server_error(&replica.query_drop("INSERT INTO t (v) VALUES (4)").await.unwrap_err());
+        assert!([1290, 1836].contains(&code), "{flavor}: {code}");
+        replica.query_drop("SELECT 1").await.unwrap();
+        drop((pinned, inside, replica));
+        bed.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn drivers_connect_while_there_is_no_writer() {
+    for flavor in flavors() {
+        let bed = bed(flavor, "[failover]\nhold = \"1h\"\n").await;
+        bed.cluster.writer.kill().await.unwrap();
+        until("there is no writer", async || bed.writer().is_none()).await;
+        // This driver asks for variables first.
+        let mut conn = bed.connect().await;
+        let mode: Option<(String, u64)> = conn.query_first("SELECT @@sql_mode, @@max_allowed_packet").await.unwrap();
+        assert!(mode.is_some(), "{flavor}");
+        assert_eq!(count(&mut conn, 0).await, Some(1), "{flavor}");
+        bed.cluster.writer.start().await.unwrap();
+        until("there is a writer", async || bed.writer().is_some()).await;
+        let port: Option<u16> = conn.query_first("SELECT @@port").await.unwrap();
+        assert_eq!(port, Some(bed.cluster.writer.port()), "{flavor}: what tells servers apart is the writer's");
+        drop(conn);
+        bed.stop().await;
+    }
+}

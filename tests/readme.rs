@@ -63,7 +63,7 @@ fn every_statement_goes_where_the_table_says() {
             let decision = routing::route(&situation, &facts, None);
             let found = match decision.target {
                 Target::Held | Target::Reject => panic!("{statement}: {decision:?}"),
-                Target::Writer => "writer".to_owned(),
+                Target::Writer | Target::Any => "writer".to_owned(),
                 Target::Reader => "replica".to_owned(),
                 Target::Group(name) => format!("group {}", String::from_utf8_lossy(name)),
                 Target::Server(name) => format!("server {}", String::from_utf8_lossy(name)),

@@ -80,7 +80,7 @@ fn explain(arguments: &Arguments, config: &Config) -> String {
     let decision = routing::route(&situation, &statement, rule);
     let target = match decision.target {
         Target::Held => "the connection of the transaction".to_owned(),
-        Target::Writer => "writer".to_owned(),
+        Target::Writer | Target::Any => "writer".to_owned(),
         Target::Reader => "replica".to_owned(),
         Target::Group(name) => format!("group {}", String::from_utf8_lossy(name)),
         Target::Server(name) => format!("server {}", String::from_utf8_lossy(name)),

@@ -127,7 +127,7 @@ impl Session {
         let deadline = self.now + config.pool.acquire_timeout;
         loop {
             let cluster = self.worker.cluster();
-            if let Some(choice) = self.choose(&cluster, &config, decision, consistency, search) {
+            if let Some(choice) = self.choose(&cluster, &config, decision, consistency, search)? {
                 let server = cluster.members[choice.place].server.clone();
                 let dedicated = self.dedicated.take(&server, &self.identity, self.state.settings());
                 let leased = match dedicated {
@@ -232,30 +232,39 @@ impl Session {
         decision: Decision<'_>,
         consistency: Consistency,
         search: &Search,
-    ) -> Option<Choice> {
+    ) -> Result<Option<Choice>, ServerError> {
         let allowed = |place: usize| {
             cluster.members.get(place).is_some_and(|member| !search.excluded.contains(&member.server.id))
         };
         let writer = cluster.writer().filter(|&place| allowed(place));
         let on_writer = |reason| writer.map(|place| Choice { place, reason, wait: None });
-        match decision.target {
+        Ok(match decision.target {
             Target::Writer | Target::Held => on_writer(decision.reason),
+            Target::Any => on_writer(decision.reason).or_else(|| {
+                match self.choose_reader(cluster, config, decision, Consistency::Eventual, search) {
+                    Reader::Found(choice) => Some(choice),
+                    Reader::Stale | Reader::None => None,
+                }
+            }),
             Target::Server(name) => {
-                let place = cluster.place_of(name).filter(|&place| allowed(place))?;
-                Some(Choice { place, reason: decision.reason, wait: None })
+                let place = cluster.place_of(name).filter(|&place| allowed(place));
+                place.map(|place| Choice { place, reason: decision.reason, wait: None })
             }
             Target::Reader | Target::Group(_) => {
                 if self.wrote_unseen(cluster, config, consistency) {
-                    return on_writer(Reason::Freshness);
+                    return Ok(on_writer(Reason::Freshness));
                 }
                 match self.choose_reader(cluster, config, decision, consistency, search) {
                     Reader::Found(choice) => Some(choice),
                     Reader::Stale => on_writer(Reason::Freshness),
-                    Reader::None => on_writer(Reason::NoReplica).filter(|_| config.reads.writer_fallback),
+                    Reader::None if config.reads.writer_fallback => on_writer(Reason::NoReplica),
+                    // Whoever protects the writer wants no queue in front of it, either.
+                    Reader::None if search.excluded.is_empty() => return Err(no_server(decision.target)),
+                    Reader::None => None,
                 }
             }
             Target::Reject => None,
-        }
+        })
     }
 
     /// A reader that is known to be fresh enough, or else one that must wait.
@@ -378,7 +387,7 @@ fn is_passing(error: &ServerError) -> bool {
 
 fn no_server(target: Target<'_>) -> ServerError {
     match target {
-        Target::Writer | Target::Held => ServerError::no_server("no writer is available"),
+        Target::Writer | Target::Held | Target::Any => ServerError::no_server("no writer is available"),
         Target::Reader => ServerError::no_server("no replica is available"),
         Target::Group(_) => ServerError::no_server("no server of the group is available"),
         Target::Server(_) | Target::Reject => ServerError::no_server("the server is not available"),

@@ -30,6 +30,8 @@ use crate::{
 pub struct Exchanged {
     /// The error that ended it.
     pub error: Option<u16>,
+    /// That was because the server takes no writes.
+    pub read_only: bool,
     pub status: Status,
     /// Its last packet was an EOF, which has no room for changes.
     pub ended_by_eof: bool,
@@ -272,6 +274,7 @@ impl Session {
             statement_id,
             prepared: None,
             error: None,
+            read_only: false,
             status: Status::default(),
             ended_by_eof: false,
             warnings: 0,
@@ -283,10 +286,29 @@ impl Session {
         self.worker.shard().bytes_in.add(relay.received);
         let (error, boundary) = match run {
             Ok(()) => {
-                let ReplyObserver { error, status, withheld, prepared, ended_by_eof, warnings, insert_id, .. } =
-                    observer;
+                let ReplyObserver {
+                    error,
+                    read_only,
+                    status,
+                    withheld,
+                    prepared,
+                    ended_by_eof,
+                    warnings,
+                    insert_id,
+                    ..
+                } = observer;
                 let prepared = prepared.map(|prepared| (statement_id, prepared));
-                return Ok(Exchanged { error, status, ended_by_eof, warnings, insert_id, prepared, sent: 0, withheld });
+                return Ok(Exchanged {
+                    error,
+                    read_only,
+                    status,
+                    ended_by_eof,
+                    warnings,
+                    insert_id,
+                    prepared,
+                    sent: 0,
+                    withheld,
+                });
             }
             Err(RelayError::Client) => return Err(Failure::Client),
             // The packets in front of the malformed one were counted, and may not have been passed on.

@@ -66,6 +66,8 @@ pub struct ReplyObserver<'a> {
     pub prepared: Option<Prepared>,
     /// The error that ended the reply.
     pub error: Option<u16>,
+    /// That was because the server takes no writes.
+    pub read_only: bool,
     /// The status flags of the last packet that had some.
     pub status: Status,
     /// The last packet was an EOF.
@@ -111,6 +113,7 @@ impl Observer for ReplyObserver<'_> {
             ControlKind::Err => {
                 let error = ServerError::parse(payload)?;
                 self.error = Some(error.code);
+                self.read_only = Withhold::ReadOnly.covers(&error);
                 if unseen && self.withhold.covers(&error) {
                     self.withheld = Some(error);
                     return Ok(Verdict::Withhold);
@@ -206,6 +209,7 @@ mod tests {
             statement_id: 0,
             prepared: None,
             error: None,
+            read_only: false,
             status: Status::default(),
             ended_by_eof: false,
             warnings: 0,

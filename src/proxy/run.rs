@@ -10,11 +10,13 @@ use super::{
     turn::Turn,
 };
 use crate::{
+    backend::Server,
     config::{Config, Consistency, Rule},
     context::Kill,
     protocol::ServerError,
     routing::{self, Asked, Decision, Implicit, Situation, Target},
-    telemetry::Reason,
+    sql::Statement,
+    telemetry::{Pin, Reason},
 };
 
 impl Session {
@@ -69,8 +71,15 @@ impl Session {
                         let reads_first = matches!(transaction, Implicit::ReadsFirst | Implicit::Reading);
                         self.reading = reads_first && reason == Reason::Read;
                     }
+                    let refusing = exchanged.read_only.then(|| held.server.clone());
                     let finished = self.finish(held, &request, exchanged, reason).await;
                     self.count_pins(before);
+                    if let Some(server) = refusing
+                        && self.is_left_behind(&server, &request.statement, rule)
+                    {
+                        tracing::info!(session = self.entry.handle.id, server = %server.id, "pinned to a former writer");
+                        return finished.and(Err(End::Client));
+                    }
                     return finished;
                 }
                 Err(failure) => failure,
@@ -100,6 +109,16 @@ impl Session {
                 Next::Elsewhere => search.exclude(&server.id),
             }
         }
+    }
+
+    /// Whether the session is pinned, by other than a transaction, to a server that was the writer and is not any more. It
+    /// would be refused every write from now on. Only a new session gets to the new writer, so it is to end: the client
+    /// has the server's error, and a driver's pool takes out the connection.
+    fn is_left_behind(&self, server: &Server, statement: &Statement<'_>, rule: Option<&Rule>) -> bool {
+        let free = Situation { route: &self.route, held: None, transaction: Implicit::None };
+        matches!(self.pin(), Some(pin) if pin != Pin::Transaction)
+            && !self.worker.cluster().is_writer(server)
+            && routing::route(&free, statement, rule).target == Target::Writer
     }
 
     /// [`Self::acquire`], which may wait for long, until the statement or the session is killed.
@@ -166,7 +185,7 @@ impl Session {
         &mut self,
         failure: Failure,
         request: &Request<'_>,
-        server: &crate::backend::Server,
+        server: &Server,
         search: &mut Search,
     ) -> Result<Next, End> {
         match failure {

@@ -36,6 +36,8 @@ pub enum Target<'a> {
     /// The one whose connection the session holds.
     Held,
     Writer,
+    /// The writer; while there is none, a replica.
+    Any,
     /// A replica, by weight; the writer too if it has a weight.
     Reader,
     Group(&'a [u8]),
@@ -58,7 +60,7 @@ pub fn route<'a>(situation: &Situation<'a>, statement: &Statement<'a>, rule: Opt
         .or_else(|| hint(statement, obstacle))
         .or_else(|| ruled(statement, rule, obstacle))
         .or_else(|| listened(situation.route))
-        .unwrap_or_else(|| classified(obstacle))
+        .unwrap_or_else(|| classified(situation, statement, obstacle))
 }
 
 fn held<'a>(situation: &Situation<'a>, statement: &Statement<'_>, rule: Option<&Rule>) -> Option<Decision<'a>> {
@@ -133,8 +135,14 @@ fn listened(route: &Route) -> Option<Decision<'_>> {
     Some(Decision { target, reason: Reason::Route })
 }
 
-fn classified<'a>(obstacle: Option<Reason>) -> Decision<'a> {
+fn classified<'a>(situation: &Situation<'_>, statement: &Statement<'_>, obstacle: Option<Reason>) -> Decision<'a> {
     match obstacle {
+        // What drivers ask when they connect.
+        Some(reason @ Reason::SystemVariable)
+            if statement.effects == Effects::SYSTEM_VARIABLE && situation.transaction == Implicit::None =>
+        {
+            Decision { target: Target::Any, reason }
+        }
         None => Decision { target: Target::Reader, reason: Reason::Read },
         Some(reason @ Reason::ReadOnlyTransaction) => Decision { target: Target::Reader, reason },
         Some(reason) => Decision { target: Target::Writer, reason },
@@ -180,6 +188,7 @@ fn by_effect(effects: Effects) -> Option<Reason> {
         (Effects::SAVEPOINT, Reason::Transaction),
         (Effects::LOCAL_INFILE, Reason::Write),
         (Effects::UNKNOWN_FUNCTION, Reason::UnknownFunction),
+        (Effects::SERVER_VARIABLE, Reason::SystemVariable),
         (Effects::SYSTEM_VARIABLE, Reason::SystemVariable),
     ];
     ORDER.iter().find(|(effect, _)| effects.has(*effect)).map(|&(_, reason)| reason)
@@ -189,6 +198,8 @@ fn by_effect(effects: Effects) -> Option<Reason> {
 mod tests {
     use super::*;
     use crate::config::ServerId;
+
+    const SERVER_VARIABLE: Effects = Effects::SYSTEM_VARIABLE.with(Effects::SERVER_VARIABLE);
 
     fn statement(kind: Kind, effects: Effects) -> Statement<'static> {
         Statement { kind, effects, hint: None }
@@ -223,6 +234,9 @@ mod tests {
             (Kind::Read, Effects::LOCKING_READ, Target::Writer, Reason::LockingRead),
             (Kind::Read, Effects::USER_VARIABLE, Target::Writer, Reason::UserVariable),
             (Kind::Read, Effects::UNKNOWN_FUNCTION, Target::Writer, Reason::UnknownFunction),
+            (Kind::Read, Effects::SYSTEM_VARIABLE, Target::Any, Reason::SystemVariable),
+            (Kind::Read, SERVER_VARIABLE, Target::Writer, Reason::SystemVariable),
+            (Kind::Set, Effects::SYSTEM_VARIABLE, Target::Writer, Reason::SessionStatement),
             (Kind::Read, Effects::DIAGNOSTICS, Target::Writer, Reason::Diagnostics),
             (Kind::Begin(Access::ReadOnly), Effects::NONE, Target::Reader, Reason::ReadOnlyTransaction),
             (Kind::Begin(Access::ReadOnly), Effects::MULTI, Target::Writer, Reason::Begin),

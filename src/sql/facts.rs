@@ -112,11 +112,12 @@ impl Effects {
     pub const ROLE: Self = Self(1 << 17);
     /// `SET STATEMENT … FOR`: variables that are set for this text alone.
     pub const STATEMENT_VARIABLES: Self = Self(1 << 18);
-
     /// `SAVEPOINT`, `RELEASE SAVEPOINT`, `XA …`: something in or of a transaction that has a name.
     pub const SAVEPOINT: Self = Self(1 << 19);
+    /// A system variable that may differ from server to server; with `SYSTEM_VARIABLE`.
+    pub const SERVER_VARIABLE: Self = Self(1 << 20);
 
-    const NAMES: [(Self, &'static str); 20] = [
+    const NAMES: [(Self, &'static str); 21] = [
         (Self::LOCKING_READ, "locking-read"),
         (Self::USER_VARIABLE, "user-variable"),
         (Self::SYSTEM_VARIABLE, "system-variable"),
@@ -137,6 +138,7 @@ impl Effects {
         (Self::ROLE, "role"),
         (Self::STATEMENT_VARIABLES, "statement-variables"),
         (Self::SAVEPOINT, "savepoint"),
+        (Self::SERVER_VARIABLE, "server-variable"),
     ];
 
     /// Every effect.

@@ -50,6 +50,44 @@ pub(super) fn is_about_one_server(table: &[u8]) -> bool {
         || STATISTICS.iter().any(|name| table.eq_ignore_ascii_case(name))
 }
 
+/// Variables that are a session's, or that all servers of a cluster agree on; those among them that drivers ask for.
+const SAME_EVERYWHERE: [&[u8]; 34] = [
+    b"auto_increment_increment",
+    b"autocommit",
+    b"character_set_client",
+    b"character_set_connection",
+    b"character_set_results",
+    b"character_set_server",
+    b"collation_connection",
+    b"collation_server",
+    b"default_storage_engine",
+    b"foreign_key_checks",
+    b"group_concat_max_len",
+    b"init_connect",
+    b"innodb_lock_wait_timeout",
+    b"interactive_timeout",
+    b"license",
+    b"lower_case_table_names",
+    b"max_allowed_packet",
+    b"net_buffer_length",
+    b"net_read_timeout",
+    b"net_write_timeout",
+    b"performance_schema",
+    b"query_cache_size",
+    b"query_cache_type",
+    b"sql_auto_is_null",
+    b"sql_mode",
+    b"system_time_zone",
+    b"time_zone",
+    b"transaction_isolation",
+    b"transaction_read_only",
+    b"tx_isolation",
+    b"tx_read_only",
+    b"version",
+    b"version_comment",
+    b"wait_timeout",
+];
+
 /// A reference `@@name` or `@@scope.name`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct SystemVariable<'a> {
@@ -84,7 +122,10 @@ impl<'a> SystemVariable<'a> {
         if ABOUT_CONNECTION.iter().any(|name| self.name.eq_ignore_ascii_case(name)) {
             return Effects::CONNECTION;
         }
-        Effects::NONE
+        match !self.global && SAME_EVERYWHERE.iter().any(|name| self.name.eq_ignore_ascii_case(name)) {
+            true => Effects::NONE,
+            false => Effects::SERVER_VARIABLE,
+        }
     }
 }
 

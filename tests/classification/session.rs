@@ -112,13 +112,25 @@ fn variables() {
             BOTH,
             Kind::Set,
             Effects::SYSTEM_VARIABLE,
-            &["SET @@sql_mode = ''", "SET @@session.a = 1", "SET a = @@global.a"],
+            &["SET @@sql_mode = ''", "SET @@session.time_zone = 'SYSTEM'", "SET a = @@sql_mode"],
+        ),
+        Row(
+            BOTH,
+            Kind::Set,
+            Effects::SYSTEM_VARIABLE.with(Effects::SERVER_VARIABLE),
+            &["SET @@session.a = 1", "SET a = @@global.a"],
         ),
         Row(
             BOTH,
             Kind::Set,
             Effects::SYSTEM_VARIABLE.with(Effects::USER_VARIABLE),
-            &["SET @old = @@sql_mode", "/*!40101 SET @OLD=@@CHARACTER_SET_CLIENT */", "SET @a = @@global.b, @c = 1"],
+            &["SET @old = @@sql_mode", "/*!40101 SET @OLD=@@CHARACTER_SET_CLIENT */"],
+        ),
+        Row(
+            BOTH,
+            Kind::Set,
+            Effects::SYSTEM_VARIABLE.with(Effects::SERVER_VARIABLE).with(Effects::USER_VARIABLE),
+            &["SET @a = @@global.b, @c = 1"],
         ),
         Row(
             BOTH,
@@ -181,8 +193,20 @@ fn reading_variables() {
             Effects::SYSTEM_VARIABLE,
             &[
                 "SELECT @@version",
+                "SELECT @@session.sql_mode",
+                "select @@`Max_Allowed_Packet`, @@wait_timeout",
+                "SELECT @@LOCAL.transaction_isolation",
+            ],
+        ),
+        Row(
+            BOTH,
+            Kind::Read,
+            Effects::SYSTEM_VARIABLE.with(Effects::SERVER_VARIABLE),
+            &[
                 "SELECT @@session.sql_mode, @@global.port",
+                "SELECT @@global.sql_mode",
                 "select @@`hostname`",
+                "SELECT @@read_only",
                 "SELECT @@identity_x",
             ],
         ),

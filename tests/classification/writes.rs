@@ -155,7 +155,7 @@ fn definitions_and_administration() {
         Row(
             BOTH,
             Kind::Ddl,
-            Effects::SYSTEM_VARIABLE,
+            Effects::SYSTEM_VARIABLE.with(Effects::SERVER_VARIABLE),
             &["SET @@GLOBAL.max_connections = 5", "SET a = 1, @@persist.b = 2"],
         ),
         Row(
