@@ -110,7 +110,8 @@ async fn what_begins_on_a_replica_goes_on_as_on_one_server() {
         conn.query_drop("SET autocommit = 1").await.unwrap();
         conn.query_drop("INSERT INTO t VALUES (3, 3)").await.unwrap();
         drop(conn);
-        let kept: Option<u32> = bed.connect().await.query_first("SELECT COUNT(*) FROM t").await.unwrap();
+        let count = "/* weir:writer */ SELECT COUNT(*) FROM t";
+        let kept: Option<u32> = bed.connect().await.query_first(count).await.unwrap();
         assert_eq!(kept, Some(2), "{flavor}: it is committed");
         bed.stop().await;
     }
