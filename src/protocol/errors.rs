@@ -8,6 +8,7 @@ use std::fmt;
 
 use super::capabilities::Capabilities;
 use super::wire::{Malformed, Reader};
+use crate::sql::Dialect;
 
 /// First byte of an ERR packet.
 pub const ERR: u8 = 0xFF;
@@ -300,8 +301,9 @@ impl ServerError {
     }
 
     /// A write in a read-only transaction.
-    pub fn read_only_transaction() -> Self {
-        Self::new(1792, b"25006", "Cannot execute statement in a READ ONLY transaction.")
+    pub fn read_only_transaction(dialect: Dialect) -> Self {
+        let stop = if dialect == Dialect::MySql { "." } else { "" };
+        Self::new(1792, b"25006", format!("Cannot execute statement in a READ ONLY transaction{stop}"))
     }
 
     /// No server takes writes now.

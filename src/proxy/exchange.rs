@@ -265,6 +265,7 @@ impl Session {
             state: &mut self.state,
             statement: &request.statement,
             files,
+            dialect: connection.dialect(),
             overdue,
             capabilities: self.capabilities,
             unfiltered,

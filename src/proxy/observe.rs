@@ -11,7 +11,7 @@ use crate::{
         changes, wire::put_lenenc_bytes,
     },
     session::SessionState,
-    sql::{Mode, Statement, asks_for_file},
+    sql::{Dialect, Mode, Statement, asks_for_file},
 };
 
 /// The variables that servers report to a client that has `CLIENT_SESSION_TRACK` and says nothing more
@@ -34,13 +34,17 @@ impl Withhold {
         match (self, error.code) {
             // ER_SERVER_SHUTDOWN, and MariaDB's ER_CONNECTION_KILLED.
             (Self::Shutdown, 1053 | 1927) => true,
-            // ER_OPTION_PREVENTS_STATEMENT: --read-only or --super-read-only, in every language of the servers.
-            (Self::ReadOnly, 1290) => error.message.windows(9).any(|text| text == b"read-only"),
             // ER_READ_ONLY_MODE.
             (Self::ReadOnly, 1836) => true,
+            (Self::ReadOnly, _) => forbids_writes(error),
             _ => false,
         }
     }
+}
+
+/// ER_OPTION_PREVENTS_STATEMENT: --read-only or --super-read-only, in every language of the servers.
+fn forbids_writes(error: &ServerError) -> bool {
+    error.code == 1290 && error.message.windows(9).any(|text| text == b"read-only")
 }
 
 /// Watches one reply.
@@ -49,6 +53,7 @@ pub struct ReplyObserver<'a> {
     pub statement: &'a Statement<'a>,
     /// The text of a statement that asks for files of the client, and how it is read.
     pub files: Option<(&'a [u8], Mode)>,
+    pub dialect: Dialect,
     /// The statement ran longer than its rule allows, and the server was asked to stop it.
     pub overdue: &'a Cell<bool>,
     /// The client's.
@@ -117,6 +122,12 @@ impl Observer for ReplyObserver<'_> {
                 if unseen && self.withhold.covers(&error) {
                     self.withheld = Some(error);
                     return Ok(Verdict::Withhold);
+                }
+                if self.state.status().has(Status::IN_READ_ONLY_TRANSACTION) && forbids_writes(&error) {
+                    // A replica finds its own reason before the one that a single server has.
+                    let told = ServerError::read_only_transaction(self.dialect);
+                    self.error = Some(told.code);
+                    return replace_payload(packet, &told.payload(Capabilities::PROTOCOL_41)).map(Verdict::Pass);
                 }
                 if self.overdue.get() && error.code == ServerError::interrupted().code {
                     // The number and the SQLSTATE of a time limit; the text says that it was interrupted.
@@ -200,6 +211,7 @@ mod tests {
             state: &mut state,
             statement: &statement,
             files: None,
+            dialect: Dialect::MySql,
             overdue: &Cell::new(false),
             capabilities,
             unfiltered: false,
