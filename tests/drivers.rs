@@ -10,6 +10,7 @@ mod bed;
 use std::{
     collections::BTreeMap,
     fmt::Write,
+    fs::{self, File},
     path::{Path, PathBuf},
     process::Stdio,
     sync::Arc,
@@ -34,7 +35,7 @@ use weir::{
 const AT_ONCE: usize = 4;
 
 /// How long a program may run on a busy machine.
-const LIMIT: Duration = Duration::from_secs(240);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// A line of `tests/drivers/list`.
 #[derive(Debug, Clone)]
@@ -54,7 +55,7 @@ async fn programs() -> Vec<Program> {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let commands = String::from_utf8(output.stdout).unwrap();
     let commands: BTreeMap<&str, &str> = commands.lines().map(|line| line.split_once('\t').unwrap()).collect();
-    let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let release = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME=")).unwrap_or_default();
     let required = std::env::var("WEIR_REQUIRE").unwrap_or_default();
     let mut programs = Vec::new();
@@ -198,27 +199,30 @@ impl Stage {
         weir
     }
 
-    /// What a program prints, without the name of its schema. A file in `target/tmp` keeps it.
+    /// What a program prints, without the name of its schema. Files in `target/tmp` keep it.
     async fn run(&self, program: &Program, way: Way, place: usize, ports: [u16; 2]) -> Result<String, String> {
         let schema = way.schema(place);
         let mut command = Command::new("sh");
-        command.args(["-c", &program.command]).stdin(Stdio::null()).kill_on_drop(true);
+        command.args(["-c", &format!("exec {}", program.command)]).stdin(Stdio::null()).kill_on_drop(true);
         command.env("DB_HOST", "127.0.0.1").env("DB_PORT", ports[0].to_string());
         command.env("DB_READS_PORT", ports[1].to_string()).env("DB_NAME", &schema);
         command.env("DB_USER", APP.name).env("DB_PASSWORD", APP.password);
         if matches!(way, Way::WeirWithTls) {
             command.env("DB_CA", &self.certificate.cert);
         }
-        let output = timeout(LIMIT, command.output()).await.map_err(|_| format!("{way:?}: it hangs"))?.unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&schema, "SCHEMA");
-        let (said, complained) = (text(&output.stdout), text(&output.stderr));
-        let name = format!("{}-{}-{way:?}.txt", program.file.replace('/', "-"), self.cluster.flavor());
-        std::fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join(name), &said).unwrap();
-        if output.status.success() {
-            return Ok(said);
+        let name = format!("{}-{}-{way:?}", program.file.replace('/', "-"), self.cluster.flavor());
+        let [out, err] = ["out", "err"].map(|end| Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.{end}")));
+        command.stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());
+        let ended = timeout(LIMIT, command.status()).await;
+        let [said, complained] =
+            [out, err].map(|file| String::from_utf8_lossy(&fs::read(file).unwrap()).replace(&schema, "SCHEMA"));
+        match ended {
+            Ok(status) if status.as_ref().unwrap().success() => Ok(said),
+            ended => {
+                let last: Vec<&str> = said.lines().rev().take(5).collect();
+                Err(format!("{way:?}: {ended:?}\n{complained}\nafter, the last first:\n{}", last.join("\n")))
+            }
         }
-        let last: Vec<&str> = said.lines().rev().take(5).collect();
-        Err(format!("{way:?}: {}\n{complained}\nafter, the last first:\n{}", output.status, last.join("\n")))
     }
 }
 
@@ -261,11 +265,11 @@ impl Certificate {
     fn make() -> Self {
         let folder =
             std::env::temp_dir().join(format!("weir-drivers-{}-{:?}", std::process::id(), std::thread::current().id()));
-        std::fs::create_dir_all(&folder).unwrap();
+        fs::create_dir_all(&folder).unwrap();
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
         let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
-        std::fs::write(&cert, made.cert.pem()).unwrap();
-        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        fs::write(&cert, made.cert.pem()).unwrap();
+        fs::write(&key, made.signing_key.serialize_pem()).unwrap();
         Self { folder, cert, key }
     }
 }
@@ -273,6 +277,6 @@ impl Certificate {
 impl Drop for Certificate {
     fn drop(&mut self) {
         // What is left of it harms nobody.
-        let _ = std::fs::remove_dir_all(&self.folder);
+        let _ = fs::remove_dir_all(&self.folder);
     }
 }
