@@ -12,7 +12,7 @@
 //! | L4 | [`sandbox`] | a throw-away writer and replicas from a local `mysqld`/`mariadbd` |
 //! | L3 | [`context`] | what every session and every door is handed: snapshots, registry, control channel |
 //! | L3 | [`backend`] | the servers behind us: connect, pool, align, probe, cluster snapshot |
-//! | L2 | [`net`] | packets over TCP, Unix sockets and TLS |
+//! | L2 | [`net`] | packets over TCP, Unix sockets and TLS, compressed or not |
 //! | L1 | [`routing`] | where a statement goes, and why. Pure |
 //! | L1 | [`session`] | what is known about one client's session. Pure |
 //! | L0 | [`protocol`] | MySQL bytes to values and back. Pure |

@@ -210,7 +210,7 @@ impl OldClient {
             let (mut sequence, mut payload, mut packet) = (self.0.packets.sequence, Vec::new(), Vec::new());
             self.0.packets.read_payload(&scratch, &mut payload, 1 << 20).await.unwrap();
             put_packets(&mut packet, &mut sequence, &payload);
-            tracker.advance(&packet).unwrap();
+            tracker.advance(&mut packet).unwrap();
         }
     }
 

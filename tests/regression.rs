@@ -17,7 +17,7 @@ use mysql_async::{Conn, TxOpts, prelude::*};
 use tokio::time::timeout;
 use weir::{
     backend::{Identity, Links, ServerConnection},
-    config::{Address, Secret, ServerTls, ServerTlsMode},
+    config::{Address, Secret, ServerCompression, ServerTls, ServerTlsMode},
     net::{Scratch, tls},
     protocol::{Capabilities, put_packets},
     sandbox::{Cluster, Flavor},
@@ -48,6 +48,7 @@ async fn raw(bed: &Bed) -> (ServerConnection, Scratch) {
         tls_config: tls::for_servers(&ServerTls::default()).unwrap(),
         connect_timeout: PATIENCE,
         congestion_control: None,
+        compression: ServerCompression::None,
     };
     let scratch = Scratch::new(64 * 1024);
     let address = Address::Tcp { host: "127.0.0.1".to_owned(), port: bed.port() };

@@ -36,7 +36,7 @@ fn walk(shape: Shape, deprecate_eof: bool, reply: &[u8], cuts: &[u8]) -> Walk {
     while end < reply.len() && !walk.malformed {
         end = cuts.next().map_or(reply.len(), |&cut| reply.len().min(end + usize::from(cut) + 1));
         loop {
-            let Ok(progress) = tracker.advance(&reply[walk.taken..end]) else {
+            let Ok(progress) = tracker.advance(&mut reply.to_vec()[walk.taken..end]) else {
                 walk.malformed = true;
                 break;
             };

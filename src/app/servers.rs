@@ -19,6 +19,7 @@ pub fn links(config: &Config) -> Result<Links, TlsError> {
         tls_config: tls::for_servers(&config.tls.server)?,
         connect_timeout: config.timeouts.connect,
         congestion_control: config.runtime.congestion_control.clone(),
+        compression: config.compression.server,
     })
 }
 

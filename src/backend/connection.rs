@@ -17,8 +17,8 @@ use tokio_rustls::TlsConnector;
 
 use super::{PreparedText, Statements, resolve};
 use crate::{
-    config::{Address, Secret, ServerTlsMode},
-    net::{PacketStream, ReadError, Scratch, Socket, Stream},
+    config::{Address, Secret, ServerCompression, ServerTlsMode},
+    net::{Method, PacketStream, Part, ReadError, Scratch, Socket, Stream},
     protocol::{
         Capabilities, Change, Greeting, Malformed, OkPacket, Prepared, ProxyHeader, ServerError, Status,
         auth::{Channel, LoginError, LoginRequest, ServerLogin, ServerStep, TlsUse},
@@ -68,6 +68,8 @@ pub struct Links {
     pub tls_config: Arc<rustls::ClientConfig>,
     pub connect_timeout: Duration,
     pub congestion_control: Option<String>,
+    /// What is asked for. A server that does not have it is talked to without.
+    pub compression: ServerCompression,
 }
 
 /// Why a server connection could not be opened or used.
@@ -455,11 +457,20 @@ async fn log_in(
         return Err(refused(&payload));
     }
     let greeting = Greeting::parse(&payload)?;
+    let compression = match links.compression {
+        ServerCompression::None => Capabilities::NONE,
+        ServerCompression::Zlib => Capabilities::COMPRESS,
+        ServerCompression::Zstd => Capabilities::ZSTD,
+    };
     let request = LoginRequest {
         user: identity.user.as_bytes().to_vec(),
         password: identity.password.clone(),
         schema: None,
-        capabilities: identity.capabilities.with(Capabilities::SESSION_TRACK).with(Capabilities::TRANSACTIONS),
+        capabilities: identity
+            .capabilities
+            .with(Capabilities::SESSION_TRACK)
+            .with(Capabilities::TRANSACTIONS)
+            .with(compression),
         collation: identity.collation.into(),
         max_packet: 1 << 30,
         attributes: Attributes::new([(&b"program_name"[..], &b"weir"[..])]),
@@ -486,7 +497,12 @@ async fn log_in(
                 packets = secure(packets, address, links).await?;
                 login.secured()
             }
-            ServerStep::Done(done) => return Ok((packets, done.capabilities, greeting)),
+            ServerStep::Done(done) => {
+                if let Some(method) = Method::agreed(done.capabilities, None) {
+                    packets.compress(method, Part::Asks);
+                }
+                return Ok((packets, done.capabilities, greeting));
+            }
             ServerStep::Failed(error) => return Err(error.into()),
         };
     }

@@ -18,6 +18,7 @@ impl Default for Config {
             pool: Pool::default(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
+            compression: Compression::default(),
             tls: Tls::default(),
             admin: Admin::default(),
             runtime: Runtime::default(),
@@ -118,6 +119,12 @@ impl Default for Timeouts {
 impl Default for Limits {
     fn default() -> Self {
         Self { max_clients: 4096, max_packet: 64 << 20, max_prepared: 16_384, local_infile: true }
+    }
+}
+
+impl Default for Compression {
+    fn default() -> Self {
+        Self { client: vec![Algorithm::Zlib, Algorithm::Zstd], server: ServerCompression::None }
     }
 }
 

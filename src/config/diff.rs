@@ -218,7 +218,7 @@ fn rule(rule: &Rule) -> Settings<'_> {
         .with("consistency", or_none(consistency.map(Keyword::keyword)))
 }
 
-fn sections(config: &Config) -> [Settings<'_>; 11] {
+fn sections(config: &Config) -> [Settings<'_>; 12] {
     [
         probe(config),
         reads(&config.reads),
@@ -226,6 +226,7 @@ fn sections(config: &Config) -> [Settings<'_>; 11] {
         pool(&config.pool),
         timeouts(&config.timeouts),
         limits(&config.limits),
+        compression(&config.compression),
         client_tls(&config.tls.client),
         server_tls(&config.tls.server),
         admin(&config.admin),
@@ -287,6 +288,12 @@ fn limits(limits: &Limits) -> Settings<'_> {
         .with("max_packet", size_text(*max_packet))
         .with("max_prepared", max_prepared)
         .with("local_infile", local_infile)
+}
+
+fn compression(compression: &Compression) -> Settings<'_> {
+    let Compression { client, server } = compression;
+    let words: Vec<&str> = client.iter().map(|algorithm| algorithm.keyword()).collect();
+    Settings::new("compression", Applies::NextSession).with("client", list(&words)).with("server", server.keyword())
 }
 
 fn client_tls(tls: &ClientTls) -> Settings<'_> {

@@ -3,8 +3,8 @@
 use std::{fmt, str::FromStr};
 
 use super::{
-    Balance, ClientTlsMode, Consistency, InvalidValue, LogFormat, Role, Route, RuleTarget, ServerId, ServerTlsMode,
-    State, Transactions, problem::nearest,
+    Algorithm, Balance, ClientTlsMode, Consistency, InvalidValue, LogFormat, Role, Route, RuleTarget,
+    ServerCompression, ServerId, ServerTlsMode, State, Transactions, problem::nearest,
 };
 
 /// A value that is one of a few fixed words.
@@ -67,6 +67,14 @@ impl Keyword for ServerTlsMode {
 impl Keyword for Transactions {
     const WORDS: &'static [(&'static str, Self)] =
         &[("writer", Self::Writer), ("reads-before-write", Self::ReadsBeforeWrite)];
+}
+
+impl Keyword for Algorithm {
+    const WORDS: &'static [(&'static str, Self)] = &[("zlib", Self::Zlib), ("zstd", Self::Zstd)];
+}
+
+impl Keyword for ServerCompression {
+    const WORDS: &'static [(&'static str, Self)] = &[("none", Self::None), ("zlib", Self::Zlib), ("zstd", Self::Zstd)];
 }
 
 impl Keyword for LogFormat {
@@ -154,6 +162,8 @@ mod tests {
         every_word::<Transactions>();
         every_word::<ClientTlsMode>();
         every_word::<ServerTlsMode>();
+        every_word::<Algorithm>();
+        every_word::<ServerCompression>();
         every_word::<LogFormat>();
     }
 

@@ -56,6 +56,7 @@ pub struct Config {
     pub pool: Pool,
     pub timeouts: Timeouts,
     pub limits: Limits,
+    pub compression: Compression,
     pub tls: Tls,
     pub admin: Admin,
     pub runtime: Runtime,
@@ -250,6 +251,29 @@ pub struct Limits {
     pub max_prepared: u32,
     /// Whether servers may ask clients for the files of their `LOAD DATA LOCAL INFILE`.
     pub local_infile: bool,
+}
+
+/// On each side by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compression {
+    /// What clients may ask for.
+    pub client: Vec<Algorithm>,
+    /// What Weir asks servers for.
+    pub server: ServerCompression,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    Zlib,
+    /// MySQL only.
+    Zstd,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServerCompression {
+    None,
+    Zlib,
+    Zstd,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

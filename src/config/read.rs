@@ -18,6 +18,7 @@ pub(super) fn config(root: &mut Section<'_, '_>) -> Config {
         pool: root.section("pool", pool),
         timeouts: root.section("timeouts", timeouts),
         limits: root.section("limits", limits),
+        compression: root.section("compression", compression),
         tls: root.section("tls", |tls| Tls {
             client: tls.section("client", client_tls),
             server: tls.section("server", server_tls),
@@ -157,6 +158,12 @@ fn limits(section: &mut Section<'_, '_>) -> Limits {
         max_prepared: section.field("max_prepared", whole(1..=1_048_576)).unwrap_or(default.max_prepared),
         local_infile: section.field("local_infile", boolean).unwrap_or(default.local_infile),
     }
+}
+
+fn compression(section: &mut Section<'_, '_>) -> Compression {
+    let default = Compression::default();
+    let client = if section.has("client") { section.list("client", keyword) } else { default.client };
+    Compression { client, server: section.field("server", keyword).unwrap_or(default.server) }
 }
 
 fn client_tls(section: &mut Section<'_, '_>) -> ClientTls {

@@ -1,10 +1,14 @@
-//! Packets over TCP, Unix sockets and TLS. Knows framing, not meaning.
+//! Packets over TCP, Unix sockets and TLS, compressed or not. Knows framing, not meaning.
 
+mod codec;
+mod compressed;
 mod introduction;
 mod packets;
 mod stream;
 pub mod tls;
 
+pub use codec::{Method, Unpacker};
+pub use compressed::Part;
 pub use introduction::{IntroductionError, introduction};
 pub use packets::{PacketStream, ReadError, Scratch};
 pub use stream::{Socket, Stream};

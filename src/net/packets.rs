@@ -4,7 +4,7 @@ use std::{
     cell::RefCell,
     future::poll_fn,
     io,
-    mem::MaybeUninit,
+    mem::{self, MaybeUninit},
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -12,11 +12,14 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, duplex},
     time::timeout,
 };
 
-use super::{Socket, Stream};
+use super::{
+    Method, Socket, Stream,
+    compressed::{Compressed, Part},
+};
 use crate::protocol::{HEADER, Header, MAX_PAYLOAD, put_packets};
 
 /// The buffer that every read of one worker goes through, so that an idle connection holds none. It is borrowed within
@@ -71,6 +74,20 @@ pub struct PacketStream {
 impl PacketStream {
     pub fn new(stream: Stream) -> Self {
         Self { stream, inbox: Vec::new(), sequence: 0, written: 0, refused: false }
+    }
+
+    /// Goes on compressed, in both directions.
+    pub fn compress(&mut self, method: Method, part: Part) {
+        let (placeholder, _) = duplex(1);
+        let carrier = mem::replace(&mut self.stream, Stream::Plain(Socket::Memory(placeholder)));
+        let read_ahead = mem::take(&mut self.inbox);
+        self.stream = Stream::Compressed(Box::new(Compressed::new(carrier, method, part, read_ahead)));
+    }
+
+    /// Whether the peer's packet numbers mean nothing: servers and clients do not count on inside compressed packets as
+    /// they do outside, and do not look.
+    pub fn miscounts(&self) -> bool {
+        matches!(self.stream, Stream::Compressed(_))
     }
 
     pub fn stream(&self) -> &Stream {
@@ -146,7 +163,7 @@ impl PacketStream {
         reading: &mut Reading,
     ) -> Poll<Result<(), ReadError>> {
         if !self.inbox.is_empty() {
-            let inbox = std::mem::take(&mut self.inbox);
+            let inbox = mem::take(&mut self.inbox);
             let (taken, done) = self.unpack(&inbox, payload, reading)?;
             self.inbox = inbox;
             self.inbox.drain(..taken);
@@ -194,9 +211,10 @@ impl PacketStream {
                 None => {
                     let Some(header) = bytes.get(at..).and_then(Header::parse) else { return Ok((at, false)) };
                     let expected = self.sequence;
+                    let sequence = if self.miscounts() { expected } else { header.sequence };
                     // An answer, of whatever kind, follows what the peer counts.
-                    self.sequence = header.sequence.wrapping_add(1);
-                    if header.sequence != expected {
+                    self.sequence = sequence.wrapping_add(1);
+                    if sequence != expected {
                         self.refused = true;
                         return Err(ReadError::OutOfOrder);
                     }
@@ -239,8 +257,31 @@ impl PacketStream {
     pub async fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         // Counted first: of a write that fails or is cancelled, nobody can tell how much went out.
         self.written += bytes.len() as u64;
-        self.stream.write_all(bytes).await?;
+        match &self.stream {
+            Stream::Compressed(stream) if stream.part() == Part::Asks => self.write_exchanges(bytes).await?,
+            _ => self.stream.write_all(bytes).await?,
+        }
         self.stream.flush().await
+    }
+
+    /// Each command begins a compressed packet of its own, with the number 0: when it comes to it, the server has
+    /// answered what stood in front.
+    async fn write_exchanges(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let mut end = 0;
+            while let Some(header) = bytes.get(end..).and_then(Header::parse)
+                && (end == 0 || header.sequence != 0)
+            {
+                end += HEADER + header.length;
+            }
+            let (exchange, rest) = bytes.split_at_checked(end).filter(|_| end > 0).unwrap_or((bytes, &[]));
+            if let Stream::Compressed(stream) = &mut self.stream {
+                stream.begin();
+            }
+            self.stream.write_all(exchange).await?;
+            bytes = rest;
+        }
+        Ok(())
     }
 
     /// [`Socket::move_here`]. What was read ahead stays.
@@ -355,7 +396,6 @@ struct Left {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::duplex;
 
     use super::*;
 

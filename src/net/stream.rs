@@ -13,6 +13,8 @@ use tokio::{
 };
 use tokio_rustls::TlsStream;
 
+use super::compressed::Compressed;
+
 /// A stream before TLS.
 #[derive(Debug)]
 pub enum Socket {
@@ -52,6 +54,7 @@ impl Socket {
 pub enum Stream {
     Plain(Socket),
     Tls(Box<TlsStream<Socket>>),
+    Compressed(Box<Compressed>),
 }
 
 impl Stream {
@@ -60,6 +63,7 @@ impl Stream {
         match self {
             Self::Plain(socket) => socket,
             Self::Tls(stream) => stream.get_ref().0,
+            Self::Compressed(stream) => stream.carrier().socket(),
         }
     }
 
@@ -68,11 +72,16 @@ impl Stream {
         match self {
             Self::Plain(socket) => socket.move_here(),
             Self::Tls(stream) => stream.get_mut().0.move_here(),
+            Self::Compressed(stream) => stream.carrier_mut().move_here(),
         }
     }
 
     pub fn is_tls(&self) -> bool {
-        matches!(self, Self::Tls(_))
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(_) => true,
+            Self::Compressed(stream) => stream.carrier().is_tls(),
+        }
     }
 }
 
@@ -113,7 +122,7 @@ macro_rules! carry {
 }
 
 carry!(Socket { Tcp, Unix, Memory });
-carry!(Stream { Plain, Tls });
+carry!(Stream { Plain, Tls, Compressed });
 
 #[cfg(test)]
 mod tests {

@@ -103,6 +103,8 @@ pub struct ResponseTracker {
     /// The packet before was full, so the next one goes on with its payload.
     continued: bool,
     sequence: u8,
+    /// The numbers of the packets are to be set, as the server's mean nothing.
+    renumbers: bool,
 }
 
 impl ResponseTracker {
@@ -111,12 +113,26 @@ impl ResponseTracker {
             Shape::Rows => State::Rows,
             _ => State::First,
         };
-        Self { shape, state, deprecate_eof, output_parameters: false, skip: 0, continued: false, sequence: 1 }
+        Self {
+            shape,
+            state,
+            deprecate_eof,
+            output_parameters: false,
+            skip: 0,
+            continued: false,
+            sequence: 1,
+            renumbers: false,
+        }
     }
 
     /// The reply to a command of several packets goes on with their numbers: `sequence` is its first.
     pub fn starting_at(self, sequence: u8) -> Self {
         Self { sequence, ..self }
+    }
+
+    /// Packet numbers are set right instead of checked, if `renumbers`.
+    pub fn renumbering(self, renumbers: bool) -> Self {
+        Self { renumbers, ..self }
     }
 
     pub fn is_done(&self) -> bool {
@@ -140,7 +156,7 @@ impl ResponseTracker {
     }
 
     /// Walks `input`, to the end of the reply and not further. It begins where the last call's `pass` and `control` ended.
-    pub fn advance(&mut self, input: &[u8]) -> Result<Progress, Malformed> {
+    pub fn advance(&mut self, input: &mut [u8]) -> Result<Progress, Malformed> {
         let mut at = 0;
         loop {
             let step = self.skip.min(input.len() - at);
@@ -149,10 +165,13 @@ impl ResponseTracker {
             if self.is_done() {
                 break;
             }
-            let rest = input.get(at..).unwrap_or_default();
+            let rest = input.get_mut(at..).unwrap_or_default();
             let Some(header) = Header::parse(rest) else { break };
             if header.sequence != self.sequence {
-                return Err(Malformed("packet order"));
+                match rest.get_mut(HEADER - 1).filter(|_| self.renumbers) {
+                    Some(sequence) => *sequence = self.sequence,
+                    None => return Err(Malformed("packet order")),
+                }
             }
             match self.packet(header, rest.get(HEADER..).unwrap_or_default())? {
                 Step::Incomplete => break,
@@ -335,6 +354,7 @@ mod tests {
     /// Feeds `stream` in pieces of `piece` bytes, and returns the control packets.
     fn run(shape: Shape, deprecate_eof: bool, stream: &[u8], piece: usize) -> Result<Vec<ControlKind>, Malformed> {
         let mut tracker = ResponseTracker::new(shape, deprecate_eof);
+        let mut stream = stream.to_vec();
         let (mut start, mut end, mut kinds) = (0, 0, Vec::new());
         while !tracker.is_done() {
             if end == stream.len() && start == end {
@@ -343,7 +363,7 @@ mod tests {
             let before = (start, end);
             end = (end + piece).min(stream.len());
             loop {
-                let progress = tracker.advance(&stream[start..end])?;
+                let progress = tracker.advance(&mut stream[start..end])?;
                 start += progress.pass;
                 let Some(control) = progress.control else { break };
                 assert_eq!(control.last, tracker.is_done());
@@ -442,7 +462,7 @@ mod tests {
             let mut tracker = ResponseTracker::new(*shape, true);
             let mut at = 0;
             let result = loop {
-                match tracker.advance(&stream[at..]) {
+                match tracker.advance(&mut stream.to_vec()[at..]) {
                     Ok(Progress { pass, control: Some(control) }) => at += pass + control.length,
                     other => break other,
                 }
@@ -451,13 +471,28 @@ mod tests {
         }
     }
 
+    #[test]
+    fn numbers_are_set_right_where_they_mean_nothing() {
+        let right = packets(&[b"\x01", DEFINITION, b"\x03abc", OK_END]);
+        let mut wrong = right.clone();
+        let mut at = 0;
+        while let Some(header) = wrong.get(at..).and_then(Header::parse) {
+            wrong[at + 3] = 77;
+            at += HEADER + header.length;
+        }
+        let tracker = || ResponseTracker::new(Shape::Results, true);
+        assert_eq!(tracker().advance(&mut wrong.clone()), Err(Malformed("packet order")));
+        tracker().renumbering(true).advance(&mut wrong).unwrap();
+        assert_eq!(wrong, right);
+    }
+
     proptest::proptest! {
         #[test]
         fn arbitrary_bytes_never_panic(bytes: Vec<u8>, deprecate_eof: bool) {
             for shape in [Shape::Results, Shape::Rows, Shape::Prepare, Shape::Simple, Shape::Text] {
                 let mut tracker = ResponseTracker::new(shape, deprecate_eof);
                 let mut at = 0;
-                while let Ok(progress) = tracker.advance(&bytes[at..]) {
+                while let Ok(progress) = tracker.advance(&mut bytes.clone()[at..]) {
                     at += progress.pass;
                     let Some(control) = progress.control else { break };
                     at += control.length;

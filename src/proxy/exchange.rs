@@ -252,7 +252,8 @@ impl Session {
     ) -> Result<Exchanged, Failure> {
         let scratch = self.worker.scratch.clone();
         let deprecate_eof = connection.capabilities.has(Capabilities::DEPRECATE_EOF);
-        let mut tracker = ResponseTracker::new(request.shape, deprecate_eof).starting_at(sequence);
+        let tracker = ResponseTracker::new(request.shape, deprecate_eof).starting_at(sequence);
+        let mut tracker = tracker.renumbering(connection.packets.miscounts());
         let statement_id = match request.body {
             Body::Prepare { .. } => self.statements.next_id(),
             _ => 0,

@@ -232,6 +232,7 @@ pub fn channel(stream: &Stream) -> Channel {
         Stream::Tls(_) => Channel::Tls,
         Stream::Plain(Socket::Unix(_) | Socket::Memory(_)) => Channel::Local,
         Stream::Plain(Socket::Tcp(_)) => Channel::Plain,
+        Stream::Compressed(stream) => channel(stream.carrier()),
     }
 }
 

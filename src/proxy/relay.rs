@@ -171,9 +171,9 @@ impl<'a, O: Observer> Relay<'a, O> {
 
     /// Finds what may go on as it is, shows the rest to the observer, and writes.
     fn walk(&mut self, cx: &mut Context<'_>, bytes: &mut [u8]) -> Result<(), RelayError> {
-        let (mut from, mut at) = (0, 0);
+        let (mut from, mut at, mut result_ended) = (0, 0, false);
         loop {
-            let progress = self.tracker.advance(&bytes[at..])?;
+            let progress = self.tracker.advance(&mut bytes[at..])?;
             at += progress.pass;
             let Some(control) = progress.control else { break };
             let unseen = self.client.written == self.before && self.pending.is_empty();
@@ -188,11 +188,16 @@ impl<'a, O: Observer> Relay<'a, O> {
                 Verdict::Withhold => from = at + control.length,
             }
             at += control.length;
+            if !control.last && self.client.miscounts() {
+                // As with a server, which flushes here, the next result begins a compressed packet.
+                result_ended = true;
+                break;
+            }
         }
         self.write(cx, &bytes[from..at])?;
-        if self.tracker.is_done() {
-            // Bytes behind the end answer nothing that was asked, such as the notice of a server that shuts down. The
-            // client has its reply; the next use of the connection finds them.
+        if result_ended || self.tracker.is_done() {
+            // Bytes behind the end of the reply answer nothing that was asked, such as the notice of a server that shuts
+            // down. The client has its reply; the next use of the connection finds them.
             self.server.unread(&bytes[at..]);
         } else {
             self.carry.extend_from_slice(&bytes[at..]);

@@ -13,9 +13,9 @@ use super::{
 };
 use crate::{
     backend::{Identity, Lease, Server},
-    config::{ClientTlsMode, Config, Route},
+    config::{Algorithm, ClientTlsMode, Config, Route},
     context::{Entry, Kill},
-    net::{PacketStream, ReadError, Scratch, Stream},
+    net::{Method, PacketStream, Part, ReadError, Scratch, Stream},
     protocol::{Capabilities, Command, OkPacket, ProxyHeader, ServerError, Status, greeting::Nonce},
     session::{Fate, SessionState},
     sql::{Dialect, Mode},
@@ -132,6 +132,14 @@ fn offered(config: &Config, servers: Mode) -> Capabilities {
     if servers.dialect == Dialect::MySql && servers.version >= 80_023 {
         offered = offered.with(Capabilities::QUERY_ATTRIBUTES);
     }
+    for algorithm in &config.compression.client {
+        offered = match algorithm {
+            Algorithm::Zlib => offered.with(Capabilities::COMPRESS),
+            // In MariaDB the flag means nothing, and no client of its asks for it.
+            Algorithm::Zstd if servers.dialect == Dialect::MySql => offered.with(Capabilities::ZSTD),
+            Algorithm::Zstd => offered,
+        };
+    }
     offered
 }
 
@@ -210,7 +218,13 @@ impl Session {
             session.state.ignore_space();
         }
         match session.begin(schema).await {
-            Ok(()) => Some(session),
+            Ok(()) => {
+                // From the OK on, and not before.
+                if let Some(method) = Method::agreed(capabilities, login.zstd_level) {
+                    session.client.compress(method, Part::Answers);
+                }
+                Some(session)
+            }
             Err(end) => {
                 session.end(end).await;
                 None

@@ -75,7 +75,9 @@ impl Upload {
             };
             self.stall = None;
             let bytes = scratch.get_mut(..count).unwrap_or_default();
-            let Some(taken) = self.walk(bytes, sequence) else { return Poll::Ready(Err(RelayError::Client)) };
+            let Some(taken) = self.walk(bytes, sequence, client.miscounts()) else {
+                return Poll::Ready(Err(RelayError::Client));
+            };
             self.received += taken as u64;
             let (file, behind) = bytes.split_at(taken);
             client.unread(behind);
@@ -83,8 +85,9 @@ impl Upload {
         }
     }
 
-    /// Finds the end of the file: how many of `bytes` belong to it. None: the packets are out of order.
-    fn walk(&mut self, bytes: &[u8], sequence: u8) -> Option<usize> {
+    /// Finds the end of the file: how many of `bytes` belong to it. Numbers are set right if `renumbers`. None: the packets
+    /// are out of order.
+    fn walk(&mut self, bytes: &mut [u8], sequence: u8, renumbers: bool) -> Option<usize> {
         let mut at = 0;
         while at < bytes.len() && !self.done {
             let step = self.left.min(bytes.len() - at);
@@ -99,8 +102,10 @@ impl Upload {
             at += missing;
             let Some(header) = Header::parse(&self.head) else { continue };
             self.head.clear();
-            if header.sequence != sequence.wrapping_add(self.packets) {
-                return None;
+            let expected = sequence.wrapping_add(self.packets);
+            if header.sequence != expected {
+                // The number is the last byte of a header, whatever came before.
+                *bytes.get_mut(at - 1).filter(|_| renumbers)? = expected;
             }
             self.packets = self.packets.wrapping_add(1);
             self.left = header.length;
@@ -169,11 +174,11 @@ mod tests {
                     continue;
                 }
                 let mut upload = Upload::default();
-                let whole = [&file[..], b"next"].concat();
+                let mut whole = [&file[..], b"next"].concat();
                 let mut at = 0;
                 while !upload.done {
                     let end = whole.len().min(at + piece);
-                    at += upload.walk(&whole[at..end], 2).unwrap();
+                    at += upload.walk(&mut whole[at..end], 2, false).unwrap();
                 }
                 assert_eq!((at, upload.packets), (file.len(), packets), "{} bytes by {piece}", file.len());
             }
@@ -182,8 +187,10 @@ mod tests {
 
     #[test]
     fn packets_out_of_order_are_found() {
-        for file in [packet(1, 3), [packet(2, 3), packet(2, 0)].concat()] {
-            assert_eq!(Upload::default().walk(&file, 2), None, "{file:?}");
+        for mut file in [packet(1, 3), [packet(2, 3), packet(2, 0)].concat()] {
+            assert_eq!(Upload::default().walk(&mut file.clone(), 2, false), None, "{file:?}");
+            Upload::default().walk(&mut file, 2, true).unwrap();
+            assert_eq!(Upload::default().walk(&mut file, 2, false), Some(file.len()), "{file:?}: numbered anew");
         }
     }
 }

@@ -179,6 +179,16 @@ impl Raw {
         self.packets.write_payload(payload).await
     }
 
+    /// Says that nothing more will be said.
+    pub async fn hang_up_writing(&mut self) {
+        self.packets.shutdown().await;
+    }
+
+    /// What the other side said first.
+    pub fn greeting(&self) -> &Greeting {
+        &self.greeting
+    }
+
     /// Whether a ping is answered.
     pub async fn is_alive(&mut self) -> bool {
         self.packets.sequence = 0;

@@ -60,7 +60,7 @@ fn the_reference_names_every_key() {
             named.entry(section).or_default().push(key);
         }
     }
-    assert_eq!(named.len(), 15, "{:?}", named.keys());
+    assert_eq!(named.len(), 16, "{:?}", named.keys());
     for (section, keys) in named {
         let problems = read(&format!("{section}\nzzzzzzzz = 1")).expect_err(section);
         let known = problems.split("`zzzzzzzz`; known here: ").nth(1).and_then(|rest| rest.lines().next());
@@ -144,6 +144,7 @@ fn everything_changed() -> Vec<Change> {
         timeouts.drain = "7s"
         timeouts.drain_delay = "7s"
         limits = { max_clients = 7, max_packet = "7MiB", max_prepared = 7, local_infile = false }
+        compression = { client = ["zlib"], server = "zstd" }
         tls.client = { mode = "required", cert = "c", key = "k", ca = "a" }
         tls.server = { mode = "verify-ca", cert = "c", key = "k", ca = "a" }
         admin = { console = "", user = "u", password = "p", http = "" }

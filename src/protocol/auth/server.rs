@@ -16,6 +16,8 @@ use crate::protocol::login::{Attributes, Login, LoginHead};
 use crate::protocol::wire::Malformed;
 use crate::sql::Dialect;
 
+/// The level of zstd that Weir asks for, MySQL's own default.
+const ZSTD_LEVEL: u8 = 3;
 /// Header of an OK packet.
 const OK: u8 = 0x00;
 /// Header of a request for a second factor.
@@ -215,7 +217,7 @@ impl ServerLogin {
             schema: self.request.schema.clone(),
             plugin: Some(self.plugin.name().to_vec()),
             attributes: self.request.attributes.clone(),
-            zstd_level: None,
+            zstd_level: self.capabilities.has(Capabilities::ZSTD).then_some(ZSTD_LEVEL),
         };
         login.payload().map_or_else(|malformed| ServerStep::Failed(malformed.into()), ServerStep::Send)
     }
