@@ -51,6 +51,7 @@ fn a_bad_config_exits_with_78_and_every_mistake_is_told() {
     assert_eq!(code(&output), Some(78), "explain");
     for (arguments, told) in [
         (&["run", "--config", "/none/weir.toml"][..], "/none/weir.toml"),
+        (&["check", "--user", "app"], "/etc/weir/weir.toml: No such file or directory (os error 2); name another"),
         (&["run", "--writer", "db1", "--user", "app"], "--writer: `db1` is not an address"),
         (&["run", "--writer", "127.0.0.1:1"], "--user: is missing"),
         (&["run", "--writer", "127.0.0.1:1", "--user", "a", "--password-env", "WEIR_TEST_UNSET"], "WEIR_TEST_UNSET"),

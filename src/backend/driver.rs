@@ -23,6 +23,8 @@ pub struct Target {
 pub enum ConnectError {
     #[error("addresses of the form srv:NAME are not supported yet; name the servers one by one")]
     Srv,
+    #[error("cannot connect: {0}")]
+    Unreachable(std::io::Error),
     #[error("cannot connect as {user:?}: {error}")]
     Driver { user: String, error: Error },
 }
@@ -54,7 +56,10 @@ impl Target {
 /// # Errors
 /// The address cannot be connected to, TLS as configured is not to be had, or the login is refused.
 pub async fn connect(target: &Target) -> Result<Conn, ConnectError> {
-    let failed = |error| ConnectError::Driver { user: target.user.clone(), error };
+    let failed = |error| match error {
+        Error::Io(IoError::Io(error)) if !is_from_tls(&error) => ConnectError::Unreachable(error),
+        error => ConnectError::Driver { user: target.user.clone(), error },
+    };
     let options = options(target)?;
     let encrypted = options.clone().ssl_opts(ssl_options(&target.tls));
     match (&target.address, target.tls.mode) {
@@ -106,7 +111,11 @@ fn ssl_options(tls: &ServerTls) -> SslOpts {
 fn is_about_tls(error: &Error) -> bool {
     match error {
         Error::Driver(DriverError::NoClientSslFlagFromServer) | Error::Io(IoError::Tls(_)) => true,
-        Error::Io(IoError::Io(error)) => error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()),
+        Error::Io(IoError::Io(error)) => is_from_tls(error),
         _ => false,
     }
+}
+
+fn is_from_tls(error: &std::io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
 }

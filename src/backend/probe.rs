@@ -31,6 +31,13 @@ pub enum ProbeError {
     Position(#[from] GtidError),
 }
 
+impl ProbeError {
+    /// Nobody answers at the address at all, whoever asks.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Timeout(_) | Self::Connect(ConnectError::Srv | ConnectError::Unreachable(_)))
+    }
+}
+
 /// Probes the server, over `conn` if there is one. `conn` holds the connection afterwards, or nothing if the probe
 /// failed: the next probe then starts with a new one.
 ///
@@ -149,7 +156,7 @@ async fn mysql_nature(conn: &mut Conn) -> Result<Nature, ProbeError> {
 /// is no replica has both what it applied in former times and what it wrote since.
 async fn mariadb_nature(conn: &mut Conn, read_only: bool, replication: &Replication) -> Result<Nature, ProbeError> {
     let statement = "SELECT @@server_id AS identity, @@global.tx_isolation AS isolation, \
-                     @@global.gtid_slave_pos AS applied, @@global.gtid_binlog_pos AS written";
+                     @@global.gtid_slave_pos AS applied, @@global.gtid_binlog_pos AS written, @@global.log_bin AS logs";
     let row = one(conn, "its GTIDs", statement).await?;
     let identity = text(&row, &["identity"]).ok_or(ProbeError::Missing("server_id"))?;
     let isolation = text(&row, &["isolation"]).ok_or(ProbeError::Missing("tx_isolation"))?;
@@ -165,7 +172,9 @@ async fn mariadb_nature(conn: &mut Conn, read_only: bool, replication: &Replicat
         let written = text(&row, &["written"]).unwrap_or_default();
         position.merge(&Position::parse_mariadb(written.as_bytes())?);
     }
-    Ok(Nature { identity, isolation, position: (!position.is_empty()).then_some(position) })
+    // Whoever writes a binary log has GTIDs, if none yet.
+    let has_gtids = follows || text(&row, &["logs"]).is_some_and(|logs| is_on(&logs)) || !position.is_empty();
+    Ok(Nature { identity, isolation, position: has_gtids.then_some(position) })
 }
 
 async fn one(conn: &mut Conn, what: &'static str, statement: &str) -> Result<Row, ProbeError> {

@@ -57,16 +57,20 @@ pub async fn check(config: &Config) -> Table {
 
 async fn ask(config: &Config, server: &Server) -> Answers {
     let deadline = config.probe.timeout;
-    let mut conn = None;
+    let (mut conn, mut unreachable) = (None, false);
     let probed = match Target::for_probes(config, server) {
-        Some(target) => probe(&mut conn, &target, deadline).await.map_err(|error| error.to_string()),
+        Some(target) => probe(&mut conn, &target, deadline).await.map_err(|error| {
+            unreachable = error.is_unreachable();
+            error.to_string()
+        }),
         None => Err("there is no user to probe with: give [probe] one, or add one to [[users]]".to_owned()),
     };
     if let Some(conn) = conn {
         part(conn, deadline).await;
     }
     let mut refused = Vec::new();
-    for user in &config.users {
+    // Where nobody answers, one message is enough.
+    for user in config.users.iter().filter(|_| !unreachable) {
         if let Err(error) = log_in(config, server, user).await {
             refused.push((user.name.clone(), error));
         }

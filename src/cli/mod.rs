@@ -123,8 +123,12 @@ impl Where {
             return Ok((config, Source::Flags));
         }
         let path = self.config.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
+        let hint = match self.config {
+            Some(_) => "",
+            None => "; name another file with --config, or the servers with --writer and --replica",
+        };
         let text = std::fs::read_to_string(path)
-            .map_err(|error| bad_config(&format!("cannot read {}: {error}", path.display())))?;
+            .map_err(|error| bad_config(&format!("cannot read {}: {error}{hint}", path.display())))?;
         let config = config::parse(&text, &ProcessSecrets)
             .map_err(|problems| bad_config(&format!("{} is not valid:\n{problems}", path.display())))?;
         Ok((config, Source::File(path.to_owned())))
