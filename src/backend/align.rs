@@ -2,7 +2,7 @@
 
 use crate::{
     protocol::{Capabilities, code, put_packets, query_attributes},
-    session::{Settings, Step, Value},
+    session::{CHARACTER_SETS, Settings, Step, Value},
 };
 
 use super::ServerConnection;
@@ -41,8 +41,12 @@ impl Alignment {
     pub fn settings(&mut self, connection: &ServerConnection, settings: &std::sync::Arc<Settings>) {
         let steps = connection.settings.steps(settings);
         let (mut set, mut recoded) = (Vec::new(), false);
+        let restored = |step: &Step<'_>| matches!(step, Step::Restore(name) if CHARACTER_SETS.contains(name));
+        // By their names alone, character sets would come back with other collations than the login gave them.
+        let names = if steps.iter().any(restored) { set_names(&connection.baseline) } else { None };
         for step in steps {
             match step {
+                Step::Set(name, _) | Step::Restore(name) if names.is_some() && CHARACTER_SETS.contains(&name) => {}
                 Step::Schema(name) => {
                     // Servers report it in UTF-8, and read it in the client's character set.
                     if !name.is_ascii() {
@@ -58,6 +62,14 @@ impl Alignment {
                 }
             }
         }
+        if let Some(names) = names {
+            self.query(connection.capabilities, names.as_bytes());
+            for name in CHARACTER_SETS {
+                if let Some(value) = settings.variable(name) {
+                    put_assignment(&mut set, name, value);
+                }
+            }
+        }
         if recoded {
             let known = settings.variable(CLIENT).or_else(|| connection.baseline.variable(CLIENT));
             put_assignment(&mut set, CLIENT, known.unwrap_or(&Value::Default));
@@ -66,6 +78,18 @@ impl Alignment {
             self.query(connection.capabilities, &set);
         }
     }
+}
+
+/// What gives a connection the character sets of its login again; None: they are not known, or not from one login.
+pub(super) fn set_names(baseline: &Settings) -> Option<String> {
+    let text = |name| match baseline.variable(name) {
+        Some(Value::Text(value)) => std::str::from_utf8(value).ok().filter(|value| !value.is_empty()),
+        _ => None,
+    };
+    let [client, results, collation] = CHARACTER_SETS.map(text);
+    let (client, collation) = (client?, collation?);
+    (results == Some(client) && collation.starts_with(client))
+        .then(|| format!("SET NAMES '{client}' COLLATE '{collation}'"))
 }
 
 /// Variables whose empty value is a NULL, which is reported as an empty text and refused as one.

@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::{PreparedText, Statements, resolve};
+use super::{PreparedText, Statements, align::set_names, resolve};
 use crate::{
     config::{Address, Secret, ServerCompression, ServerTlsMode},
     net::{Method, PacketStream, Part, ReadError, Scratch, Socket, Stream},
@@ -113,8 +113,8 @@ pub struct ServerConnection {
     pub worker: usize,
     /// The session that used it last.
     pub last_session: u32,
-    /// The insert id that was told last on it.
-    pub insert_id: u64,
+    /// What `LAST_INSERT_ID()` gives on it, as far as that is known.
+    pub insert_id: Option<u64>,
     /// When it was used last.
     pub used: Instant,
     /// Its session is likely to ask about the statement that it ran last.
@@ -178,7 +178,7 @@ impl ServerConnection {
             opened: now,
             worker: usize::MAX,
             last_session: Self::NOBODY,
-            insert_id: 0,
+            insert_id: Some(0),
             used: now,
             asked_back: false,
             dirty: true,
@@ -198,7 +198,7 @@ impl ServerConnection {
         self.statements.clear();
         self.closing.clear();
         self.last_session = Self::NOBODY;
-        self.insert_id = 0;
+        self.insert_id = Some(0);
         self.asked_back = false;
         self.prove_clean();
         Ok(())
@@ -211,19 +211,14 @@ impl ServerConnection {
             Dialect::MariaDb => "",
         };
         let names = CHARACTER_SETS.map(|name| String::from_utf8_lossy(name).into_owned());
-        let mut set = format!(
+        let set = format!(
             "SET session_track_schema=1,session_track_state_change=1,session_track_transaction_info='CHARACTERISTICS',\
              session_track_system_variables='*'{track}"
         );
-        for name in CHARACTER_SETS {
-            if let Some(Value::Text(value)) = self.baseline.variable(name) {
-                let value = String::from_utf8_lossy(value);
-                let name = String::from_utf8_lossy(name);
-                set.push_str(&if value.is_empty() { format!(",{name}=NULL") } else { format!(",{name}='{value}'") });
-            }
-        }
         let select = format!("SELECT @@{}", names.join(",@@"));
-        let queries = [set, select].map(|sql| query_attributes::query(self.capabilities, sql.as_bytes()));
+        let queries = [Some(set), set_names(&self.baseline), Some(select)];
+        let query = |sql: String| query_attributes::query(self.capabilities, sql.as_bytes());
+        let queries: Vec<_> = queries.into_iter().flatten().map(query).collect();
         let commands: Vec<&[u8]> = first.iter().copied().chain(queries.iter().map(Vec::as_slice)).collect();
         self.send(&commands).await?;
         let mut reply = Reply::default();
@@ -247,6 +242,16 @@ impl ServerConnection {
     pub async fn query(&mut self, sql: &str, scratch: &Scratch) -> Result<Reply, ConnectError> {
         let payload = query_attributes::query(self.capabilities, sql.as_bytes());
         self.command(&payload, scratch).await
+    }
+
+    /// Asks for the insert id, of which it then knows.
+    pub async fn ask_insert_id(&mut self, scratch: &Scratch) -> Result<u64, ConnectError> {
+        self.mark_dirty();
+        let reply = self.query("SELECT LAST_INSERT_ID()", scratch).await?;
+        let field = reply.rows.into_iter().flatten().flatten().next().unwrap_or_default();
+        let id = std::str::from_utf8(&field).ok().and_then(|text| text.parse().ok()).ok_or(Malformed("insert id"))?;
+        self.insert_id = Some(id);
+        Ok(id)
     }
 
     /// Runs commands that are answered by an OK packet each, in one write. Returns the payloads, which tell the session's

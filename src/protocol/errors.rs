@@ -244,6 +244,11 @@ impl ServerError {
         Self::new(1205, b"HY000", "Lock wait timeout exceeded; try restarting transaction")
     }
 
+    /// How MariaDB calls a malformed execute of the statement that was prepared last.
+    pub fn malformed_execute() -> Self {
+        Self::new(1835, b"HY000", "Malformed communication packet")
+    }
+
     /// Bad arguments of a command, such as too few bound parameters.
     pub fn wrong_arguments(command: &str) -> Self {
         Self::new(1210, b"HY000", format!("Incorrect arguments to {command}"))
@@ -277,9 +282,10 @@ impl ServerError {
         Self::new(1317, b"70100", "Query execution was interrupted")
     }
 
-    /// `COM_STMT_FETCH` of a statement that was not executed with a cursor.
-    pub fn no_open_cursor(id: u32) -> Self {
-        Self::new(1421, b"HY000", format!("The statement ({id}) has no open cursor."))
+    /// `COM_STMT_FETCH` of a statement that was not executed with a cursor. `stop` is the full stop that only MySQL
+    /// ends the text with.
+    pub fn no_open_cursor(id: u32, stop: &str) -> Self {
+        Self::new(1421, b"HY000", format!("The statement ({id}) has no open cursor{stop}"))
     }
 
     /// A rule of Weir's config refuses the statement. The number is that of a statement that an audit plugin aborts.

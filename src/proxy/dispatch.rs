@@ -65,6 +65,14 @@ impl Session {
         self.state.mode(self.worker.cluster().mode)
     }
 
+    /// The error for a statement that is not there. `command` is how MariaDB calls the command that named it.
+    fn unknown_statement(&self, id: u32, command: &str) -> ServerError {
+        match self.mode().dialect {
+            Dialect::MySql => ServerError::unknown_statement(id, "mysql_stmt_precheck"),
+            Dialect::MariaDb => ServerError::unknown_statement(id, command),
+        }
+    }
+
     /// The facts of a text, as far as this session's settings let it be read.
     fn classify<'a>(&self, sql: &'a [u8]) -> Statement<'a> {
         let settings = self.state.settings();
@@ -117,8 +125,7 @@ impl Session {
 
     async fn execute(&mut self, execute: Execute<'_>) -> Result<(), End> {
         let Some(statement) = self.statements.find(execute.statement) else {
-            let error = ServerError::unknown_statement(execute.statement, "mysqld_stmt_execute");
-            return self.send_error(&error).await;
+            return self.send_error(&self.unknown_statement(execute.statement, "mysqld_stmt_execute")).await;
         };
         if statement.has_overflowed() {
             statement.forget_long_data();
@@ -126,6 +133,7 @@ impl Session {
                         'max_allowed_packet' bytes";
             return self.send_error(&ServerError::other(text)).await;
         }
+        let lacks_types = statement.lacks_types(&execute, self.capabilities);
         let shared = statement.text.clone();
         let facts = self.classify(&shared.sql);
         if facts.kind == Kind::Kill
@@ -133,8 +141,9 @@ impl Session {
         {
             return killed;
         }
-        let text = match execute.wants_cursor() && facts.kind != Kind::Write {
-            // The server closes a statement's cursor when the statement runs again, so nobody else may use this one.
+        let text = match execute.wants_cursor() && facts.kind != Kind::Write || lacks_types {
+            // The server closes a statement's cursor when the statement runs again, so nobody else may use this one; nor
+            // may this session's lack of types meet those that another has bound.
             true => Arc::new(shared.own()),
             false => shared.clone(),
         };
@@ -144,10 +153,11 @@ impl Session {
 
     async fn fetch(&mut self, id: u32, payload: &[u8]) -> Result<(), End> {
         let Some(statement) = self.statements.find(id) else {
-            return self.send_error(&ServerError::unknown_statement(id, "mysqld_stmt_fetch")).await;
+            return self.send_error(&self.unknown_statement(id, "mysqld_stmt_fetch")).await;
         };
         let Some(text) = statement.cursor().cloned() else {
-            return self.send_error(&ServerError::no_open_cursor(id)).await;
+            let stop = if self.mode().dialect == Dialect::MySql { "." } else { "" };
+            return self.send_error(&ServerError::no_open_cursor(id, stop)).await;
         };
         let body = Body::Statement { payload, text, id };
         self.run(Request { body, ..Request::plain(payload, Shape::Rows, OTHER) }).await
@@ -155,7 +165,7 @@ impl Session {
 
     async fn reset_statement(&mut self, id: u32) -> Result<(), End> {
         let Some(statement) = self.statements.find(id) else {
-            return self.send_error(&ServerError::unknown_statement(id, "mysqld_stmt_reset")).await;
+            return self.send_error(&self.unknown_statement(id, "mysqld_stmt_reset")).await;
         };
         statement.forget_long_data();
         self.drop_cursor(id);

@@ -6,7 +6,7 @@ use tokio::time::sleep;
 
 use super::{
     observe::ReplyObserver,
-    prepared::Legs,
+    prepared::{ClientStatements, Legs},
     relay::{Relay, RelayError},
     request::{Body, Request, with_statement_id},
     session::{Held, Session},
@@ -38,6 +38,8 @@ pub struct Exchanged {
     pub warnings: u16,
     /// The last that was told; 0: none.
     pub insert_id: u64,
+    /// Of the last OK.
+    pub affected_rows: u64,
     /// The client's id and the server's answer to `COM_STMT_PREPARE`.
     pub prepared: Option<(u32, Prepared)>,
     /// Bytes that the client was sent.
@@ -217,10 +219,11 @@ impl Session {
     ) -> Result<u8, Failure> {
         let mut sequence = 0;
         let attributes = self.capabilities.has(Capabilities::QUERY_ATTRIBUTES);
-        let malformed = |error| {
-            Failure::Request(match attributes && error != query_attributes::FEWER {
-                true => ServerError::malformed_packet(),
-                false => ServerError::wrong_arguments("mysqld_stmt_execute"),
+        let malformed = |error, id| {
+            Failure::Request(match id {
+                ClientStatements::LATEST => ServerError::malformed_execute(),
+                _ if attributes && error != query_attributes::FEWER => ServerError::malformed_packet(),
+                _ => ServerError::wrong_arguments("mysqld_stmt_execute"),
             })
         };
         let unknown = |id| Failure::Request(ServerError::unknown_statement(id, "mysqld_stmt_execute"));
@@ -233,7 +236,8 @@ impl Session {
                 let id = connection.statements.id(text).ok_or_else(|| unknown(execute.statement))?;
                 let statement = self.statements.find(execute.statement).ok_or_else(|| unknown(execute.statement))?;
                 let legs = Legs { client: self.capabilities, server: connection.capabilities };
-                sequence = statement.put_execute(out, id, execute, legs).map_err(malformed)?;
+                let executed = statement.put_execute(out, id, execute, legs);
+                sequence = executed.map_err(|error| malformed(error, execute.statement))?;
             }
             Body::Statement { payload, text, id } => {
                 let id = connection.statements.id(text).ok_or_else(|| unknown(*id))?;
@@ -281,6 +285,7 @@ impl Session {
             ended_by_eof: false,
             warnings: 0,
             insert_id: 0,
+            affected_rows: 0,
         };
         let (client, server) = (&mut self.client, &mut connection.packets);
         let mut relay = Relay::new(client, server, &mut tracker, &mut observer, &scratch, config.timeouts.client_write);
@@ -288,18 +293,9 @@ impl Session {
         self.worker.shard().bytes_in.add(relay.received);
         let (error, boundary) = match run {
             Ok(()) => {
-                let ReplyObserver {
-                    error,
-                    read_only,
-                    status,
-                    withheld,
-                    prepared,
-                    ended_by_eof,
-                    warnings,
-                    insert_id,
-                    ..
-                } = observer;
-                let prepared = prepared.map(|prepared| (statement_id, prepared));
+                let ReplyObserver { error, read_only, status, withheld, ended_by_eof, warnings, .. } = observer;
+                let ReplyObserver { insert_id, affected_rows, .. } = observer;
+                let prepared = observer.prepared.map(|prepared| (statement_id, prepared));
                 return Ok(Exchanged {
                     error,
                     read_only,
@@ -307,6 +303,7 @@ impl Session {
                     ended_by_eof,
                     warnings,
                     insert_id,
+                    affected_rows,
                     prepared,
                     sent: 0,
                     withheld,

@@ -27,7 +27,8 @@ impl Session {
         before: Pins,
     ) -> Result<Option<Held>, End> {
         let silent = self.is_silent(statement, exchanged, before);
-        if !silent && !self.state.collation_unknown() {
+        let unclear = self.state.insert_id().is_none() && self.state.fate() == Fate::Return;
+        if !silent && !unclear && !self.state.collation_unknown() {
             return Ok(Some(held));
         }
         let asked = timeout(OWN_COMMAND, self.ask(&mut held, statement, exchanged, silent)).await;
@@ -73,6 +74,9 @@ impl Session {
                     ["BEGIN", "ROLLBACK"].map(|sql| query_attributes::query(capabilities, sql.as_bytes()));
                 self.observe_command(held, statement, &[&begin, &rollback]).await?;
             }
+        }
+        if self.state.fate() == Fate::Return {
+            self.ask_insert_id(held).await?;
         }
         if self.state.collation_unknown() {
             let scratch = self.worker.scratch.clone();

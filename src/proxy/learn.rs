@@ -8,7 +8,7 @@ use super::{
 use crate::{
     protocol::{Capabilities, Status},
     session::Pins,
-    sql::{Access, Effects, Kind, Statement},
+    sql::{Access, Dialect, Effects, Kind, Statement},
     telemetry::{Pin, Reason},
 };
 
@@ -25,15 +25,16 @@ impl Session {
         let pins = self.state.pins();
         self.follow_cursor(&mut held, request, &exchanged);
         self.learn_of_writes(&held, request, &exchanged, reason);
+        if matches!(request.body, Body::Prepare { .. }) && held.lease.connection().dialect() == Dialect::MariaDb {
+            self.statements.set_latest(exchanged.prepared.map(|(id, _)| id));
+        }
         if exchanged.error.is_none() {
             self.state.observe_text(request.ran().effects);
             self.remember_statement(&mut held, request, &exchanged);
         }
         let effects = request.statement.effects;
         let asked_back = exchanged.error.is_some() || exchanged.warnings > 0 || effects.has(Effects::CALC_FOUND_ROWS);
-        if exchanged.insert_id != 0 {
-            held.lease.connection_mut().insert_id = exchanged.insert_id;
-        }
+        self.learn_insert_id(&mut held, request, &exchanged);
         self.note_use(&mut held, asked_back);
         let Some(mut held) = self.inquire(held, &request.ran(), &exchanged, pins).await? else { return Ok(()) };
         held.lease.connection_mut().is_aligned_to(self.state.settings());

@@ -27,24 +27,30 @@ pub enum Withhold {
     Shutdown,
     /// That the server takes no writes: it was the writer until a moment ago.
     ReadOnly,
+    /// Either: what is taken for a read may write behind a view.
+    ShutdownOrReadOnly,
 }
 
 impl Withhold {
     fn covers(self, error: &ServerError) -> bool {
         match (self, error.code) {
             // ER_SERVER_SHUTDOWN, and MariaDB's ER_CONNECTION_KILLED.
-            (Self::Shutdown, 1053 | 1927) => true,
-            // ER_READ_ONLY_MODE.
-            (Self::ReadOnly, 1836) => true,
-            (Self::ReadOnly, _) => forbids_writes(error),
+            (Self::Shutdown | Self::ShutdownOrReadOnly, 1053 | 1927) => true,
+            (Self::ReadOnly | Self::ShutdownOrReadOnly, _) => tells_read_only(error),
             _ => false,
         }
     }
 }
 
-/// ER_OPTION_PREVENTS_STATEMENT: --read-only or --super-read-only, in every language of the servers.
-fn forbids_writes(error: &ServerError) -> bool {
-    error.code == 1290 && error.message.windows(9).any(|text| text == b"read-only")
+/// Whether a server says that it takes no writes.
+pub fn tells_read_only(error: &ServerError) -> bool {
+    match error.code {
+        // ER_OPTION_PREVENTS_STATEMENT: --read-only or --super-read-only, in every language of the servers.
+        1290 => error.message.windows(9).any(|text| text == b"read-only"),
+        // ER_READ_ONLY_MODE.
+        1836 => true,
+        _ => false,
+    }
 }
 
 /// Watches one reply.
@@ -81,6 +87,8 @@ pub struct ReplyObserver<'a> {
     pub warnings: u16,
     /// The last insert id that was told.
     pub insert_id: u64,
+    /// The affected rows that were told last.
+    pub affected_rows: u64,
 }
 
 impl Observer for ReplyObserver<'_> {
@@ -91,6 +99,7 @@ impl Observer for ReplyObserver<'_> {
                 let ok = OkPacket::parse(payload)?;
                 self.status = ok.status;
                 self.warnings = ok.warnings;
+                self.affected_rows = ok.affected_rows;
                 if ok.insert_id != 0 {
                     self.insert_id = ok.insert_id;
                 }
@@ -123,7 +132,7 @@ impl Observer for ReplyObserver<'_> {
                     self.withheld = Some(error);
                     return Ok(Verdict::Withhold);
                 }
-                if self.state.status().has(Status::IN_READ_ONLY_TRANSACTION) && forbids_writes(&error) {
+                if self.state.status().has(Status::IN_READ_ONLY_TRANSACTION) && tells_read_only(&error) {
                     // A replica finds its own reason before the one that a single server has.
                     let told = ServerError::read_only_transaction(self.dialect);
                     self.error = Some(told.code);
@@ -226,6 +235,7 @@ mod tests {
             ended_by_eof: false,
             warnings: 0,
             insert_id: 0,
+            affected_rows: 0,
         };
         let control = Control { kind: ControlKind::Ok, length: packet.len(), last: true };
         let Verdict::Pass(length) = observer.control(control, &mut packet, true).unwrap() else { panic!("withheld") };

@@ -16,6 +16,8 @@ use crate::{
 pub struct ClientStatements {
     statements: HashMap<u32, ClientStatement>,
     last: u32,
+    /// The one that was prepared last, unless that failed.
+    latest: Option<u32>,
     /// How many of them have a cursor open.
     cursors: usize,
     /// The lengths of all texts.
@@ -38,6 +40,9 @@ pub struct ClientStatement {
 }
 
 impl ClientStatements {
+    /// MariaDB's name for the statement that was prepared last.
+    pub const LATEST: u32 = u32::MAX;
+
     pub fn len(&self) -> usize {
         self.statements.len()
     }
@@ -51,11 +56,23 @@ impl ClientStatements {
     pub fn next_id(&mut self) -> u32 {
         loop {
             self.last = self.last.wrapping_add(1);
-            // MariaDB gives the highest id a meaning of its own: the statement prepared last.
-            if self.last != 0 && self.last != u32::MAX && !self.statements.contains_key(&self.last) {
+            if self.last != 0 && self.last != Self::LATEST && !self.statements.contains_key(&self.last) {
                 return self.last;
             }
         }
+    }
+
+    /// The id that a client means. The highest stands for the statement prepared last, where that is known.
+    fn meant(&self, id: u32) -> u32 {
+        match self.latest {
+            Some(latest) if id == Self::LATEST => latest,
+            _ => id,
+        }
+    }
+
+    /// The statement that [`Self::LATEST`] means from now on; only MariaDB knows that id.
+    pub fn set_latest(&mut self, id: Option<u32>) {
+        self.latest = id;
     }
 
     pub fn insert(&mut self, id: u32, text: Arc<PreparedText>, parameters: u16) {
@@ -66,14 +83,16 @@ impl ClientStatements {
     }
 
     pub fn find(&mut self, id: u32) -> Option<&mut ClientStatement> {
-        self.statements.get_mut(&id)
+        self.statements.get_mut(&self.meant(id))
     }
 
     pub fn remove(&mut self, id: u32) {
+        let id = self.meant(id);
         self.close_cursor(id);
         if let Some(statement) = self.statements.remove(&id) {
             self.text_bytes -= statement.text.sql.len();
         }
+        self.latest = self.latest.filter(|latest| *latest != id);
     }
 
     pub fn clear(&mut self) {
@@ -86,7 +105,7 @@ impl ClientStatements {
 
     /// A cursor is open on the server for `text`, which nobody else uses.
     pub fn open_cursor(&mut self, id: u32, text: Arc<PreparedText>) {
-        if let Some(statement) = self.statements.get_mut(&id)
+        if let Some(statement) = self.find(id)
             && statement.cursor.replace(text).is_none()
         {
             self.cursors += 1;
@@ -95,7 +114,7 @@ impl ClientStatements {
 
     /// Returns the text whose cursor was open; it is to be closed on the server.
     pub fn close_cursor(&mut self, id: u32) -> Option<Arc<PreparedText>> {
-        let text = self.statements.get_mut(&id)?.cursor.take()?;
+        let text = self.find(id)?.cursor.take()?;
         self.cursors -= 1;
         Some(text)
     }
@@ -117,7 +136,7 @@ impl ClientStatements {
     pub fn add_long_data(&mut self, id: u32, parameter: u16, data: &[u8], limit: usize) {
         let held = self.held_bytes();
         // A server says nothing to data for a statement or a parameter that is not there, until the execute.
-        let Some(statement) = self.statements.get_mut(&id) else { return };
+        let Some(statement) = self.find(id) else { return };
         if held + data.len() > limit {
             statement.overflow = true;
             statement.long_data.clear();
@@ -172,7 +191,21 @@ impl ClientStatement {
         Ok(sequence)
     }
 
+    /// Whether an execute relies on the types of one before that there never was. What comes of that is the server's to
+    /// say.
+    pub fn lacks_types(&self, execute: &Execute<'_>, client: Capabilities) -> bool {
+        let flag = execute.parameters.get(usize::from(self.parameters).div_ceil(8));
+        let attributes = client.has(Capabilities::QUERY_ATTRIBUTES);
+        self.parameters > 0 && flag == Some(&0) && self.types.is_none() && !attributes
+    }
+
     fn put_parameters(&mut self, out: &mut Vec<u8>, execute: &Execute<'_>, legs: Legs) -> Result<(), Malformed> {
+        let plain = !legs.server.has(Capabilities::QUERY_ATTRIBUTES) && execute.statement != ClientStatements::LATEST;
+        if plain && self.lacks_types(execute, legs.client) {
+            // The server's statement is not shared then.
+            out.extend_from_slice(execute.parameters);
+            return Ok(());
+        }
         let expected = self.parameters.into();
         let counted = execute.flags & Execute::COUNTED != 0;
         let Some(bound) = Parameters::parse(execute.parameters, expected, counted, legs.client)? else {
@@ -195,6 +228,8 @@ impl ClientStatement {
                 }
                 types
             }
+            // MariaDB wants them each time from who does not say which statement it is.
+            None if execute.statement == ClientStatements::LATEST => return Err(Malformed("parameter types")),
             None => Types { bytes: self.types.as_deref().ok_or(Malformed("parameter types"))?, count: expected, names },
         };
         bound.put(out, types, expected, legs.server)
@@ -244,7 +279,6 @@ mod tests {
             (b"\0", "new types flag"),
             (b"\0\x01", "parameter types"),
             (b"\0\x01\x03", "parameter types"),
-            (b"\0\0\x06\0\0\0", "parameter types"),
         ];
         for (parameters, field) in cases {
             assert_eq!(executed(&mut statement(1), parameters), Err(Malformed(field)), "{parameters:x?}");

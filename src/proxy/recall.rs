@@ -3,24 +3,65 @@
 //! They run on the connection that ran the statement they ask about, as long as nobody else has used it since. The pool
 //! passes over a connection that left warnings, an error or a count of found rows for a while, unless there is no other.
 //! If somebody else has used it, the answer is that of a connection that has done nothing, never somebody else's; only
-//! the insert id is carried over. What is carried is what the OK packet said, which is not `LAST_INSERT_ID()` for an
-//! explicit value in an `AUTO_INCREMENT` column, nor for an insert inside a procedure.
+//! the insert id is carried over. It is what the OK packet said, unless the statement may have named that id itself or ran
+//! a procedure: then the server is asked before anybody else gets the connection.
 
 use std::sync::Arc;
 
-use super::session::{Held, Session};
+use tokio::time::timeout;
+
+use super::{
+    exchange::Exchanged,
+    request::{Body, Request},
+    session::{Held, OWN_COMMAND, Session},
+};
 use crate::{
     backend::{Alignment, ConnectError, Server, ServerConnection},
+    net::Scratch,
     routing::{Decision, Target},
-    sql::{Effects, Kind, Statement},
+    sql::{Effects, Kind, Mode, Statement, gives_insert_id, made_insert_id},
     telemetry::Reason,
 };
 
 /// The connection that ran the session's last statement.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct LastUsed {
     server: Arc<Server>,
     thread: u32,
+}
+
+impl LastUsed {
+    fn of(held: &Held) -> Self {
+        Self { server: held.server.clone(), thread: held.lease.connection().thread }
+    }
+
+    fn is(&self, held: &Held) -> bool {
+        self.thread == held.lease.connection().thread && self.server.id == held.server.id
+    }
+}
+
+/// An insert id that only the connection of the last insert knows.
+#[derive(Debug)]
+pub struct UnclearInsertId {
+    at: LastUsed,
+    /// What it is if nobody can be asked.
+    likely: u64,
+    /// What the session's was before.
+    before: u64,
+    /// What the connection's was before; None: not known.
+    others: Option<u64>,
+    /// What the reply told; 0: nothing.
+    told: u64,
+}
+
+impl UnclearInsertId {
+    /// The session's insert id when the connection's is `id`.
+    fn settled(&self, id: Option<u64>) -> u64 {
+        match id {
+            Some(id) if self.others == Some(id) && self.told != id => self.before,
+            id => id.unwrap_or(self.likely),
+        }
+    }
 }
 
 /// Whether a statement asks about the one before.
@@ -61,7 +102,88 @@ impl Session {
         connection.asked_back = leaves_diagnostics;
         match &mut self.last_used {
             Some(last) if Arc::ptr_eq(&last.server, &held.server) => last.thread = connection.thread,
-            last => *last = Some(LastUsed { server: held.server.clone(), thread: connection.thread }),
+            last => *last = Some(LastUsed::of(held)),
+        }
+    }
+
+    /// Learns what `LAST_INSERT_ID()` gives after a statement, or that only its connection knows.
+    pub fn learn_insert_id(&mut self, held: &mut Held, request: &Request<'_>, exchanged: &Exchanged) {
+        let id = match insert_id(request, exchanged, self.mode()) {
+            InsertId::Unchanged => return,
+            InsertId::Made(id) => Some(id),
+            InsertId::Unclear => None,
+        };
+        if id.is_none() {
+            self.unclear_insert_id = Some(self.unclear(held, exchanged.insert_id));
+        }
+        held.lease.connection_mut().insert_id = id;
+        self.state.set_insert_id(id);
+    }
+
+    /// What is known when a statement on `held`, whose reply told `told`, may have changed the insert id.
+    fn unclear(&self, held: &Held, told: u64) -> UnclearInsertId {
+        let earlier = self.unclear_insert_id.as_ref();
+        let known = self.state.insert_id().or(earlier.map(|unclear| unclear.likely)).unwrap_or_default();
+        let likely = if told == 0 { known } else { told };
+        // Unless the session is still where it was unclear before.
+        let (before, others) = match earlier.filter(|unclear| self.state.insert_id().is_none() && unclear.at.is(held)) {
+            Some(unclear) => (unclear.before, unclear.others),
+            None => (known, held.lease.connection().insert_id),
+        };
+        UnclearInsertId { at: LastUsed::of(held), likely, before, others, told }
+    }
+
+    /// Asks a connection that is about to be given away for the insert id, if nobody else knows it. One that left
+    /// something else to ask about is not asked, as that would be gone.
+    pub async fn ask_insert_id(&mut self, held: &mut Held) -> Result<(), ConnectError> {
+        if self.state.insert_id().is_some() || held.lease.connection().asked_back {
+            return Ok(());
+        }
+        if let Some(unclear) = self.unclear_insert_id.take_if(|unclear| unclear.at.is(held)) {
+            let told = held.lease.connection_mut().ask_insert_id(&self.worker.scratch).await?;
+            self.state.set_insert_id(Some(unclear.settled(Some(told))));
+        }
+        Ok(())
+    }
+
+    /// Finds out the insert id for a statement that names it. If the connection that knows it has gone to somebody else,
+    /// it is what is likely.
+    pub async fn find_insert_id(&mut self, sql: &[u8]) {
+        if self.state.insert_id().is_some() || !names_insert_id(sql) {
+            return;
+        }
+        let Some(unclear) = self.unclear_insert_id.take() else { return self.state.set_insert_id(Some(0)) };
+        let scratch = self.worker.scratch.clone();
+        let told = match &mut self.held {
+            Some(held) if unclear.at.is(held) => asked(held.lease.connection_mut(), &scratch).await,
+            _ => match unclear.at.server.pool.recall(unclear.at.thread, self.entry.handle.id) {
+                Some(mut lease) => {
+                    let told = asked(lease.connection_mut(), &scratch).await;
+                    if told.is_some() {
+                        lease.connection_mut().prove_clean();
+                    }
+                    told
+                }
+                None => None,
+            },
+        };
+        self.state.set_insert_id(Some(unclear.settled(told)));
+    }
+
+    /// Gives a connection the session's insert id in front of a statement after which only a comparison with what it was
+    /// tells whether the statement changed it.
+    fn prepare_insert_id(&self, connection: &mut ServerConnection, statement: &Statement<'_>, front: &mut Alignment) {
+        let unclear = self.unclear_insert_id.as_ref();
+        let here = unclear.is_some_and(|unclear| unclear.at.thread == connection.thread);
+        let own = self.state.insert_id().or(unclear.map(|unclear| unclear.likely)).unwrap_or_default();
+        let needed = match connection.insert_id {
+            None => statement.kind == Kind::Write || hides_insert_id(statement),
+            Some(id) => id != own && hides_insert_id(statement),
+        };
+        if needed && !here {
+            let set = format!("SET last_insert_id={own}");
+            front.query(connection.capabilities, set.as_bytes());
+            connection.insert_id = Some(own);
         }
     }
 
@@ -74,6 +196,7 @@ impl Session {
         front: &mut Alignment,
     ) -> Result<(), ConnectError> {
         if !asks_back(statement) {
+            self.prepare_insert_id(connection, statement, front);
             return Ok(());
         }
         let own = connection.last_session == self.entry.handle.id;
@@ -82,19 +205,68 @@ impl Session {
             connection.reset(&self.worker.scratch).await?;
             connection.mark_dirty();
         }
-        if insert_id && (!own || connection.insert_id != self.state.insert_id()) {
-            let set = format!("SET last_insert_id={}", self.state.insert_id());
-            front.query(connection.capabilities, set.as_bytes());
-            connection.insert_id = self.state.insert_id();
+        if insert_id
+            && (!own || connection.insert_id != self.state.insert_id())
+            && let Some(id) = self.state.insert_id()
+        {
+            front.query(connection.capabilities, format!("SET last_insert_id={id}").as_bytes());
+            connection.insert_id = Some(id);
         }
         Ok(())
     }
 }
 
+/// Whether what a statement does to the insert id cannot be told from its reply and its text.
+fn hides_insert_id(statement: &Statement<'_>) -> bool {
+    let Statement { kind, effects, .. } = *statement;
+    let stored = kind == Kind::Write && effects.has(Effects::UNKNOWN_FUNCTION);
+    stored || matches!(kind, Kind::TextPrepared | Kind::Unknown) || effects.has(Effects::MULTI) && kind > Kind::Read
+}
+
+/// What a statement did to the insert id.
+enum InsertId {
+    Unchanged,
+    Made(u64),
+    Unclear,
+}
+
+fn insert_id(request: &Request<'_>, exchanged: &Exchanged, mode: Mode) -> InsertId {
+    let Statement { kind, effects, .. } = request.ran();
+    let parameters = match &request.body {
+        Body::Execute { execute, .. } => execute.parameters,
+        _ => b"",
+    };
+    let (id, many) = (exchanged.insert_id, effects.has(Effects::MULTI));
+    // What functions and triggers do to it ends with them.
+    let unclear = match kind {
+        Kind::Write if many || exchanged.error.is_some() || effects.has(Effects::UNKNOWN_FUNCTION) => true,
+        Kind::TextPrepared | Kind::Unknown => true,
+        _ => many && id != 0 || gives_insert_id(request.sql),
+    };
+    // Two rows are affected by the update of one that was there.
+    let updated = exchanged.affected_rows != 1 && names(request.sql, b"duplicate");
+    if unclear {
+        InsertId::Unclear
+    } else if id == 0 {
+        InsertId::Unchanged
+    } else if !updated && made_insert_id(request.sql, mode, id, parameters) {
+        InsertId::Made(id)
+    } else {
+        InsertId::Unclear
+    }
+}
+
+async fn asked(connection: &mut ServerConnection, scratch: &Scratch) -> Option<u64> {
+    timeout(OWN_COMMAND, connection.ask_insert_id(scratch)).await.ok().and_then(Result::ok)
+}
+
 /// Whether the text has a name of the last insert id in it.
 fn names_insert_id(sql: &[u8]) -> bool {
-    let has = |name: &[u8]| sql.windows(name.len()).any(|part| part.eq_ignore_ascii_case(name));
-    has(b"last_insert_id") || has(b"identity")
+    names(sql, b"last_insert_id") || names(sql, b"identity")
+}
+
+fn names(sql: &[u8], name: &[u8]) -> bool {
+    sql.windows(name.len()).any(|part| part.eq_ignore_ascii_case(name))
 }
 
 #[cfg(test)]

@@ -87,7 +87,8 @@ impl<'a> Request<'a> {
     pub fn withhold(&self, target: Target<'_>) -> Withhold {
         match target {
             Target::Writer if self.is_atomic_write() => Withhold::ReadOnly,
-            Target::Writer | Target::Any | Target::Reader | Target::Group(_) if self.repeatable() => Withhold::Shutdown,
+            Target::Any | Target::Reader | Target::Group(_) if self.repeatable() => Withhold::ShutdownOrReadOnly,
+            Target::Writer if self.repeatable() => Withhold::Shutdown,
             _ => Withhold::Nothing,
         }
     }

@@ -5,6 +5,7 @@ use std::{net::IpAddr, time::Instant};
 use super::{
     acquire::{Acquired, Search},
     exchange::Failure,
+    observe::tells_read_only,
     request::Request,
     session::{End, Session},
     turn::Turn,
@@ -45,6 +46,7 @@ impl Session {
         if transaction == Implicit::Reading && decision.target != Target::Held {
             self.stop_reading();
         }
+        self.find_insert_id(request.sql).await;
         let mut decision = self.recall(&request.statement, decision);
         loop {
             let acquired = match self.acquire_unless_killed(decision, &request, consistency, &mut search).await? {
@@ -105,7 +107,7 @@ impl Session {
             };
             match next {
                 Next::GiveUp => return Ok(()),
-                Next::Writer => decision = Decision { target: Target::Writer, reason: Reason::Freshness },
+                Next::Writer(reason) => decision = Decision { target: Target::Writer, reason },
                 Next::Elsewhere => search.exclude(&server.id),
             }
         }
@@ -198,6 +200,10 @@ impl Session {
                 search.waited();
                 Ok(Next::Elsewhere)
             }
+            Failure::Withheld(error) if tells_read_only(&error) && self.may_move_to_writer(request, server) => {
+                // A view may call a function that writes.
+                Ok(Next::Writer(Reason::UnknownFunction))
+            }
             Failure::Withheld(error) => {
                 self.worker.context.report_failure(&server.id, &error);
                 self.worker.shard().retries.inc();
@@ -206,9 +212,8 @@ impl Session {
             }
             Failure::Refused(error) | Failure::Unprepared(error) => {
                 // A replica may lack what the session's settings name, such as a new schema.
-                let cluster = self.worker.cluster();
-                if cluster.writer.is_some() && !cluster.is_writer(server) && request.repeatable() {
-                    return Ok(Next::Writer);
+                if self.may_move_to_writer(request, server) {
+                    return Ok(Next::Writer(Reason::Freshness));
                 }
                 self.send_error(&error).await?;
                 Ok(Next::GiveUp)
@@ -218,7 +223,7 @@ impl Session {
                 if self.worker.cluster().is_writer(server) {
                     self.state.leave_schema();
                 }
-                Ok(Next::Writer)
+                Ok(Next::Writer(Reason::Freshness))
             }
             Failure::Request(error) => {
                 self.send_error(&error).await?;
@@ -243,6 +248,12 @@ impl Session {
         }
     }
 
+    /// Whether a statement that failed on `server` is to be tried on the writer, which is another one.
+    fn may_move_to_writer(&self, request: &Request<'_>, server: &crate::backend::Server) -> bool {
+        let cluster = self.worker.cluster();
+        cluster.writer.is_some() && !cluster.is_writer(server) && request.repeatable()
+    }
+
     /// How a client hears of a reply that broke after `sent` bytes: by an error where a packet of its own can stand, or
     /// else by the end of its connection.
     fn broken_reply(&mut self, sent: u64, boundary: Option<u8>) -> End {
@@ -258,6 +269,6 @@ impl Session {
 enum Next {
     /// The client has its answer.
     GiveUp,
-    Writer,
+    Writer(Reason),
     Elsewhere,
 }

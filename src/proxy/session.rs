@@ -9,7 +9,7 @@ use super::{
     dedicated::Dedicated,
     login::{Admitted, Door, Policy},
     prepared::ClientStatements,
-    recall::LastUsed,
+    recall::{LastUsed, UnclearInsertId},
 };
 use crate::{
     backend::{Identity, Lease, Server},
@@ -46,6 +46,8 @@ pub struct Session {
     /// The connections that it does not share.
     pub dedicated: Dedicated,
     pub last_used: Option<LastUsed>,
+    /// Where the insert id is to be found when the session does not know it.
+    pub unclear_insert_id: Option<UnclearInsertId>,
     pub statements: ClientStatements,
     /// When the command came, or its reply ended. The clock is not asked more often than that.
     pub now: std::time::Instant,
@@ -211,6 +213,7 @@ impl Session {
             reading: false,
             dedicated: Dedicated::default(),
             last_used: None,
+            unclear_insert_id: None,
             statements: ClientStatements::default(),
             now: std::time::Instant::now(),
         };

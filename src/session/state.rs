@@ -64,7 +64,8 @@ pub struct SessionState {
     told: bool,
     /// When it last wrote without being told a GTID.
     unseen_write: Option<Instant>,
-    insert_id: u64,
+    /// What `LAST_INSERT_ID()` gives; None: the connection that ran the last insert knows.
+    insert_id: Option<u64>,
     /// The connection's collation changed, and nobody said to which.
     collation_unknown: bool,
 }
@@ -80,7 +81,7 @@ impl SessionState {
             required: None,
             told: false,
             unseen_write: None,
-            insert_id: 0,
+            insert_id: Some(0),
             collation_unknown: false,
         }
     }
@@ -115,9 +116,13 @@ impl SessionState {
         self.required.as_ref()
     }
 
-    /// The insert id of the last statement that made one.
-    pub fn insert_id(&self) -> u64 {
+    /// What `LAST_INSERT_ID()` gives; None: the connection that ran the last insert knows.
+    pub fn insert_id(&self) -> Option<u64> {
         self.insert_id
+    }
+
+    pub fn set_insert_id(&mut self, id: Option<u64>) {
+        self.insert_id = id;
     }
 
     pub fn pins(&self) -> Pins {
@@ -151,9 +156,6 @@ impl SessionState {
             self.characteristics = false;
         }
         self.status = ok.status;
-        if ok.insert_id != 0 {
-            self.insert_id = ok.insert_id;
-        }
         let (mut attributed, mut changed) = (false, false);
         for change in changes(ok.changes).map_while(Result::ok) {
             match change {

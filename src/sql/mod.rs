@@ -5,13 +5,15 @@
 //!
 //! `lexer` cuts bytes into tokens, with `comment` deciding which comments are code; `reading` and `verb` turn tokens
 //! into facts, with `keywords`, `functions` and `names` saying which words matter; [`classify`](fn@classify) joins the
-//! readings. [`victim`] reads a `KILL`, [`asks_for_file`] a `LOAD DATA LOCAL`. [`tables`](fn@tables) and [`digest`](fn@digest) serve rules, and are read when a rule asks.
+//! readings. [`victim`] reads a `KILL`, [`asks_for_file`] a `LOAD DATA LOCAL`, [`made_insert_id`] an insert.
+//! [`tables`](fn@tables) and [`digest`](fn@digest) serve rules, and are read when a rule asks.
 
 mod classify;
 mod comment;
 mod digest;
 mod facts;
 mod functions;
+mod inserted;
 mod keywords;
 mod kill;
 mod lexer;
@@ -26,6 +28,7 @@ mod words;
 pub use classify::classify;
 pub use digest::{Digest, NotADigest, digest, normalised};
 pub use facts::{Access, Dialect, Effects, Hint, Kind, Mode, Statement};
+pub use inserted::{gives_insert_id, made_insert_id};
 pub use kill::{Victim, victim};
 pub use local_file::asks_for_file;
 pub use tables::{Name, TableName, tables};

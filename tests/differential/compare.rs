@@ -1,0 +1,152 @@
+//! Whether two clients have seen the same, and every difference that is tolerated.
+
+use std::fmt::Write;
+
+use weir::protocol::{Change, OkPacket, Status, changes};
+
+use super::{
+    play::{Reply, Seen},
+    script::{Script, Step},
+};
+
+/// A difference that a client may see.
+struct Tolerance {
+    /// What differs, and why that is no fault.
+    #[allow(dead_code, reason = "the list is to be read")]
+    reason: &'static str,
+    /// Makes what differs equal.
+    mask: fn(&Step, &mut Reply),
+}
+
+/// The one list of them.
+const TOLERATED: &[Tolerance] = &[
+    Tolerance {
+        reason: "ids of prepared statements: a name that the server is free to choose, and counts differently as the \
+                 text protocol's statements draw from the same numbers",
+        mask: |step, reply| {
+            if let (Step::Prepare { .. }, Some([0, id @ ..])) = (step, reply.first_mut().map(Vec::as_mut_slice)) {
+                id[..4].fill(0);
+            }
+        },
+    },
+    Tolerance {
+        reason: "the same ids in the text of errors 1243 and 1421",
+        mask: |_, reply| {
+            if let Some(error) = reply.last_mut()
+                && error[0] == 0xFF
+                && matches!(u16::from_le_bytes([error[1], error[2]]), 1243 | 1421)
+            {
+                error.drain(9..).filter(|byte| !byte.is_ascii_digit()).collect::<Vec<u8>>().clone_into(error);
+            }
+        },
+    },
+    Tolerance {
+        reason: "the number of warnings of the statement before in the answer to a command that is no statement, which \
+                 MySQL gives and Weir does not know of an error",
+        mask: |step, reply| {
+            let command = matches!(step, Step::Ping | Step::InitDb(_) | Step::ResetStatement(_) | Step::SetOption(_));
+            if let (true, Some([0 | 0xFE, 0, 0, _, _, warnings @ ..])) =
+                (command, reply.first_mut().map(Vec::as_mut_slice))
+            {
+                warnings.fill(0);
+            }
+        },
+    },
+    Tolerance {
+        reason: "the affected rows of a CALL that ends with a statement that affects none: MySQL gives those of whatever \
+                 ran on the connection before",
+        mask: |step, reply| {
+            if let (true, Some([0, rows, ..])) = (step.calls(), reply.last_mut().map(Vec::as_mut_slice)) {
+                *rows = 0;
+            }
+        },
+    },
+    Tolerance {
+        reason: "the row number in an error about an argument of a prepared CALL, which MariaDB counts on from the execute \
+                 before",
+        mask: |step, reply| {
+            if let (true, Some(error)) = (step.calls(), reply.last_mut())
+                && error[0] == 0xFF
+                && let Some(at) = error.windows(8).position(|part| part == b" at row ")
+            {
+                error.truncate(at);
+            }
+        },
+    },
+    Tolerance {
+        reason: "whether the optimizer used an index, by statistics that each server makes for itself",
+        mask: |_, reply| {
+            for packet in reply.iter_mut() {
+                match packet.as_mut_slice() {
+                    [0xFE, _, _, status, _] | [0xFE, 0, 0, status, ..] => *status &= !0x30,
+                    _ => {}
+                }
+            }
+        },
+    },
+    Tolerance {
+        reason: "the state of the new transaction, which MySQL reports after COMMIT AND CHAIN to those who did not ask; and \
+                 the order in which an OK packet lists the variables that one statement changed: a hash table's, which \
+                 depends on which others are tracked",
+        mask: |_, reply| {
+            for packet in reply.iter_mut().filter(|packet| matches!(packet.first(), Some(0 | 0xFE))) {
+                sort_changes(packet);
+            }
+        },
+    },
+];
+
+/// Sorts the variables in the changes of an OK packet.
+fn sort_changes(packet: &mut Vec<u8>) {
+    let Ok(ok) = OkPacket::parse(packet) else { return };
+    if !ok.status.has(Status::SESSION_STATE_CHANGED) {
+        return;
+    }
+    let told = changes(ok.changes).flatten().filter(|change| !matches!(change, Change::TransactionState(_)));
+    let mut told: Vec<_> = told.map(|change| format!("{change:?}")).collect();
+    told.sort();
+    let status = if told.is_empty() { ok.status.without(Status::SESSION_STATE_CHANGED) } else { ok.status };
+    let mut sorted = Vec::new();
+    OkPacket { status, changes: told.join(" ").as_bytes(), ..ok }.put(&mut sorted, packet[0]);
+    *packet = sorted;
+}
+
+/// The first difference, as a text that shows both sides; None: there is none.
+pub fn difference(script: &Script, direct: &Seen, weir: &Seen) -> Option<String> {
+    for (number, step) in script.steps.iter().enumerate() {
+        match (direct.replies.get(number), weir.replies.get(number)) {
+            (None, None) => break,
+            (one, other) if masked(step, one) == masked(step, other) => {}
+            (one, other) => {
+                let broken = |seen: &Seen| seen.broken.clone().unwrap_or_default();
+                let mut text = format!("step {number}: {step}\n");
+                let same = |place: usize| one.zip(other).is_some_and(|(one, other)| one.get(place) == other.get(place));
+                show(&mut text, "server", one, &broken(direct), same);
+                show(&mut text, "weir", other, &broken(weir), same);
+                return Some(text);
+            }
+        }
+    }
+    match (&direct.broken, &weir.broken) {
+        (None, None) => None,
+        (Some(_), Some(_)) if direct.replies.len() == weir.replies.len() && !direct.replies.is_empty() => None,
+        (one, other) => Some(format!("server: {one:?} after {}\nweir: {other:?}\n", direct.replies.len())),
+    }
+}
+
+fn masked(step: &Step, reply: Option<&Reply>) -> Option<Reply> {
+    let mut reply = reply?.clone();
+    TOLERATED.iter().for_each(|tolerance| (tolerance.mask)(step, &mut reply));
+    Some(reply)
+}
+
+/// Shows the packets of a reply that the other side does not have in the `same` place.
+fn show(text: &mut String, side: &str, reply: Option<&Reply>, broken: &str, same: impl Fn(usize) -> bool) {
+    let Some(reply) = reply else {
+        let _ = writeln!(text, "  {side}: {broken}");
+        return;
+    };
+    for (place, packet) in reply.iter().enumerate().filter(|(place, _)| !same(*place)) {
+        let _ = writeln!(text, "  {side} {place}: {}", packet.escape_ascii());
+    }
+}

@@ -1,0 +1,60 @@
+//! Plays a script over one connection and keeps every packet of every reply.
+
+use std::sync::{Arc, Mutex};
+
+use super::{
+    bed::raw::{Answer, Card, Raw},
+    fixtures,
+    script::{Script, Step},
+};
+
+/// The packets of one reply.
+pub type Reply = Vec<Vec<u8>>;
+
+/// What a client has seen.
+#[derive(Debug, Default)]
+pub struct Seen {
+    pub replies: Vec<Reply>,
+    /// How the connection broke, if it did.
+    pub broken: Option<String>,
+}
+
+/// Plays `script` in the schema `schema`, which is made anew. A connection that breaks ends it.
+pub async fn play(port: u16, script: Arc<Script>, schema: String) -> Seen {
+    let replies = Arc::new(Mutex::new(Vec::new()));
+    let playing = tokio::task::spawn_local(conversation(port, script, schema, replies.clone()));
+    let broken = playing.await.err().map(|error| match error.try_into_panic() {
+        Ok(panic) => match panic.downcast::<String>() {
+            Ok(text) => *text,
+            Err(_) => "the client panicked".to_owned(),
+        },
+        Err(error) => error.to_string(),
+    });
+    Seen { replies: std::mem::take(&mut replies.lock().unwrap()), broken }
+}
+
+async fn conversation(port: u16, script: Arc<Script>, schema: String, replies: Arc<Mutex<Vec<Reply>>>) {
+    let card = Card::app(script.kind.capabilities());
+    let mut raw = Raw::connect(port, &card).await.unwrap_or_else(|error| panic!("no login: {error}"));
+    for sql in fixtures::of(&script, &schema) {
+        raw.run(&sql).await;
+    }
+    let mut ids = Vec::new();
+    for step in &script.steps {
+        let (command, answer) = step.command(&ids);
+        let reply = match step {
+            Step::ChangeUser { .. } => match raw.change_user(&command, card.password).await {
+                Ok(()) => vec![b"changed".to_vec()],
+                Err(error) => vec![error.to_string().into_bytes()],
+            },
+            _ => raw.ask(&command, answer).await,
+        };
+        if let Step::Prepare { slot, .. } = step {
+            let id = (reply[0][0] == 0).then(|| *raw.statements.last().unwrap());
+            ids.resize(ids.len().max(slot + 1), None);
+            ids[*slot] = id;
+        }
+        replies.lock().unwrap().push(reply);
+    }
+    raw.ask(b"\x01", Answer::Nothing).await;
+}
