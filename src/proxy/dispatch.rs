@@ -135,7 +135,11 @@ impl Session {
         }
         let lacks_types = statement.lacks_types(&execute, self.capabilities);
         let shared = statement.text.clone();
-        let facts = self.classify(&shared.sql);
+        let mut facts = self.classify(&shared.sql);
+        if execute.wants_cursor() {
+            // The session stays where its cursor is, whatever it does before the last row.
+            facts.effects = facts.effects.with(Effects::CONNECTION);
+        }
         if facts.kind == Kind::Kill
             && let Some(killed) = self.kill_by_text(&shared.sql).await
         {

@@ -10,8 +10,10 @@ use tokio::time::timeout;
 use super::session::{OWN_COMMAND, Session};
 use crate::{
     config::{Config, Transactions},
+    protocol::Status,
     routing::Implicit,
     session::Pins,
+    sql::{Access, Kind, Statement},
     telemetry::Pin,
 };
 
@@ -30,6 +32,15 @@ impl Session {
             (None, true) => Implicit::ReadsFirst,
             _ => Implicit::OnWriter,
         }
+    }
+
+    /// Whether a statement ends the `START TRANSACTION READ ONLY` that runs on a replica, and does something that replicas
+    /// do not do.
+    pub(super) fn leaves_read_only_transaction(&self, statement: &Statement<'_>) -> bool {
+        let ends = matches!(statement.kind, Kind::Begin(Access::ReadWrite) | Kind::Lock);
+        ends && self.state.status().has(Status::IN_READ_ONLY_TRANSACTION)
+            && self.state.pins() == Pins::of(Pin::Transaction)
+            && self.held.as_ref().is_some_and(|held| !self.worker.cluster().is_writer(&held.server))
     }
 
     /// Ends the transaction on the replica, which has changed nothing, for a statement that needs the writer.

@@ -58,7 +58,7 @@ impl UnclearInsertId {
     /// The session's insert id when the connection's is `id`.
     fn settled(&self, id: Option<u64>) -> u64 {
         match id {
-            Some(id) if self.others == Some(id) && self.told != id => self.before,
+            Some(id) if self.others == Some(id) && (id == 0 || self.told != id) => self.before,
             id => id.unwrap_or(self.likely),
         }
     }
@@ -174,7 +174,8 @@ impl Session {
     /// tells whether the statement changed it.
     fn prepare_insert_id(&self, connection: &mut ServerConnection, statement: &Statement<'_>, front: &mut Alignment) {
         let unclear = self.unclear_insert_id.as_ref();
-        let here = unclear.is_some_and(|unclear| unclear.at.thread == connection.thread);
+        let mine = connection.last_session == self.entry.handle.id;
+        let here = mine && unclear.is_some_and(|unclear| unclear.at.thread == connection.thread);
         let own = self.state.insert_id().or(unclear.map(|unclear| unclear.likely)).unwrap_or_default();
         let needed = match connection.insert_id {
             None => statement.kind == Kind::Write || hides_insert_id(statement),
@@ -239,9 +240,8 @@ fn insert_id(request: &Request<'_>, exchanged: &Exchanged, mode: Mode) -> Insert
     let (id, many) = (exchanged.insert_id, effects.has(Effects::MULTI));
     // What functions and triggers do to it ends with them.
     let unclear = match kind {
-        Kind::Write if many || exchanged.error.is_some() || effects.has(Effects::UNKNOWN_FUNCTION) => true,
-        Kind::TextPrepared | Kind::Unknown => true,
-        _ => many && id != 0 || gives_insert_id(request.sql),
+        Kind::Write if exchanged.error.is_some() => true,
+        _ => hides_insert_id(&request.ran()) || many && id != 0 || gives_insert_id(request.sql),
     };
     // Two rows are affected by the update of one that was there.
     let updated = exchanged.affected_rows != 1 && names(request.sql, b"duplicate");

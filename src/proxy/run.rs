@@ -26,6 +26,9 @@ impl Session {
         let config = self.worker.config();
         let rule = self.rule(&config, &request);
         let consistency = rule.and_then(|rule| rule.consistency).unwrap_or(config.reads.consistency);
+        if self.leaves_read_only_transaction(&request.statement) {
+            self.stop_reading();
+        }
         let transaction = self.implicit_transaction(&config);
         let situation = Situation { route: &self.route.clone(), held: self.pin(), transaction };
         let decision = routing::route(&situation, &request.statement, rule);

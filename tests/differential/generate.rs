@@ -81,7 +81,12 @@ impl Generator<'_> {
                 let topic = self.topic();
                 for _ in 0..1 + self.dice.below(4) {
                     let text = *self.dice.pick(topic);
-                    steps.push(Step::Query(self.expand(text)));
+                    let sql = self.expand(text);
+                    if ["NAMES", "CHARACTER", "character_set", "collation"].iter().any(|name| sql.contains(name)) {
+                        // Texts that were bound before are read in the character set of then.
+                        self.prepared.iter_mut().for_each(|prepared| prepared.bound = false);
+                    }
+                    steps.push(Step::Query(sql));
                     if self.dice.one_in(4) {
                         let text = *self.dice.pick(texts::INSERT_IDS);
                         steps.push(Step::Query(self.expand(text)));
