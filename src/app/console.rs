@@ -10,7 +10,7 @@ use tokio::{
 use super::acceptor::{Bound, refuse};
 use crate::{
     admin::{self, Doors},
-    backend::UNKNOWN_VERSION,
+    backend::{UNKNOWN_COLLATION, UNKNOWN_VERSION},
     config::Admin,
     context::Context,
     net::{Scratch, Socket, Stream},
@@ -61,6 +61,7 @@ async fn converse(socket: Socket, host: String, id: u32, context: &Context, door
     let policy = Policy {
         id,
         version: UNKNOWN_VERSION.to_owned(),
+        collation: UNKNOWN_COLLATION,
         dialect: Dialect::MySql,
         offered,
         tls: context.tls.load_full(),

@@ -15,7 +15,7 @@ use tokio::{
 use super::servers;
 use crate::{
     backend::{
-        Cluster, Report, Server,
+        Cluster, Report, Server, UNKNOWN_COLLATION,
         driver::Target,
         health::{Freshness, Health, Monitor, Policy, Writer},
         observation::Observation,
@@ -200,6 +200,7 @@ impl Servers {
             let version = ServerVersion::parse(last.version.as_bytes());
             new.mode = Mode { dialect: last.dialect, version: version.number, ..new.mode };
             new.version.clone_from(&last.version);
+            new.collation = last.collation.unwrap_or(UNKNOWN_COLLATION);
             new.has_positions = last.position.is_some();
         }
         let mut seen = self.watched.values().filter_map(|watched| watched.last.as_ref()).peekable();

@@ -151,6 +151,8 @@ pub struct Cluster {
     pub mode: Mode,
     /// The version that clients are greeted with.
     pub version: String,
+    /// The collation that clients are greeted with: some choose their own by it.
+    pub collation: u8,
     /// Whether commits can be followed by their GTIDs. Without, reads after a write go to the writer for a while.
     pub has_positions: bool,
     /// Some server's default isolation level promises that reads can be repeated.
@@ -162,6 +164,9 @@ pub struct Cluster {
 /// The version that clients are greeted with before any server has told its own.
 pub const UNKNOWN_VERSION: &str = "8.0.36-weir";
 
+/// The collation that clients are greeted with where no server's is known: utf8mb4_general_ci.
+pub const UNKNOWN_COLLATION: u8 = 45;
+
 impl Cluster {
     /// Nobody is known to be up yet.
     pub fn new(members: Vec<Member>, links: Arc<Links>) -> Self {
@@ -172,6 +177,7 @@ impl Cluster {
             links,
             mode,
             version: UNKNOWN_VERSION.to_owned(),
+            collation: UNKNOWN_COLLATION,
             has_positions: false,
             repeatable_reads: true,
             generation: 0,
@@ -232,6 +238,7 @@ impl Cluster {
         self.writer == other.writer
             && self.mode == other.mode
             && self.version == other.version
+            && self.collation == other.collation
             && self.has_positions == other.has_positions
             && self.repeatable_reads == other.repeatable_reads
             && Arc::ptr_eq(&self.links, &other.links)

@@ -14,7 +14,7 @@ mod statements;
 mod texts;
 
 pub use align::Alignment;
-pub use cluster::{Cluster, Member, Report, Server, UNKNOWN_VERSION};
+pub use cluster::{Cluster, Member, Report, Server, UNKNOWN_COLLATION, UNKNOWN_VERSION};
 pub use connection::{ConnectError, Identity, Links, Reply, ServerConnection};
 pub use pool::{Lease, LeaseError, Pool, Wish};
 pub use shelf::Ages;

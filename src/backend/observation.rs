@@ -11,6 +11,8 @@ pub struct Observation {
     /// `@@version`, as the server says it.
     pub version: String,
     pub dialect: Dialect,
+    /// The low byte of its default collation's id, as in its greeting. None: it does not tell.
+    pub collation: Option<u8>,
     /// What other servers call it: `@@server_uuid` (MySQL) or `@@server_id` (MariaDB).
     pub identity: String,
     /// `read_only` or `super_read_only`.

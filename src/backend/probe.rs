@@ -61,12 +61,16 @@ pub async fn probe(conn: &mut Option<Conn>, target: &Target, timeout: Duration) 
     Ok(observation)
 }
 
+const BASICS: &str = "SELECT @@version AS version, @@global.read_only AS read_only, \
+                      (SELECT id FROM information_schema.collations WHERE collation_name = @@global.collation_server) \
+                      AS collation";
+
 /// Asks over a connection whose state is as after the login.
 ///
 /// # Errors
 /// See [`probe`].
 pub async fn observe(conn: &mut Conn) -> Result<Observation, ProbeError> {
-    let row = one(conn, "its version", "SELECT @@version AS version, @@global.read_only AS read_only").await?;
+    let row = one(conn, "its version", BASICS).await?;
     let version = text(&row, &["version"]).ok_or(ProbeError::Missing("version"))?;
     let read_only = is_on(&text(&row, &["read_only"]).ok_or(ProbeError::Missing("read_only"))?);
     let dialect = if version.contains("MariaDB") { Dialect::MariaDb } else { Dialect::MySql };
@@ -84,6 +88,7 @@ pub async fn observe(conn: &mut Conn) -> Result<Observation, ProbeError> {
     Ok(Observation {
         version,
         dialect,
+        collation: text(&row, &["collation"]).and_then(|id| id.parse::<u32>().ok()).map(|id| id as u8),
         identity,
         repeatable_reads: !isolation.starts_with("READ-"),
         read_only,

@@ -27,6 +27,8 @@ pub struct Policy {
     /// The connection id in the greeting.
     pub id: u32,
     pub version: String,
+    /// The collation in the greeting.
+    pub collation: u8,
     pub dialect: Dialect,
     pub offered: Capabilities,
     /// None: no TLS.
@@ -101,7 +103,7 @@ impl Door {
             connection_id: policy.id,
             nonce: nonce(),
             capabilities,
-            collation: 45,
+            collation: policy.collation,
             status: Status::AUTOCOMMIT.0,
             plugin: preferred(policy.dialect).name().to_vec(),
         }

@@ -154,6 +154,7 @@ impl Session {
         let policy = Policy {
             id: entry.handle.id,
             version: cluster.version.clone(),
+            collation: cluster.collation,
             dialect: cluster.mode.dialect,
             offered: offered(&config, cluster.mode),
             tls: worker.context.tls.load_full(),

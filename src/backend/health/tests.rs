@@ -10,6 +10,7 @@ fn observation(replication: Replication, lag: Option<u64>, position: &str) -> Ob
     Observation {
         version: "10.11.14-MariaDB".into(),
         dialect: Dialect::MariaDb,
+        collation: None,
         identity: "2".into(),
         repeatable_reads: true,
         read_only: true,

@@ -11,6 +11,7 @@ fn seen(read_only: bool, replication: Replication, lag: Option<u64>) -> Observat
     Observation {
         version: "9.7.0".into(),
         dialect: Dialect::MySql,
+        collation: None,
         identity: "a".into(),
         repeatable_reads: true,
         read_only,
