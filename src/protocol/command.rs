@@ -53,6 +53,10 @@ pub enum Command<'a> {
     /// Multi-statements on (0) or off (1).
     SetOption(u16),
     ResetConnection,
+    /// `COM_REGISTER_SLAVE`: a replica says who it is.
+    RegisterReplica,
+    /// `COM_BINLOG_DUMP`, `COM_BINLOG_DUMP_GTID`: events, as they happen.
+    BinlogDump,
     /// A command that Weir does not pass on: its byte.
     Unsupported(u8),
 }
@@ -122,6 +126,8 @@ impl<'a> Command<'a> {
                 Self::Fetch { statement }
             }
             code::RESET_CONNECTION => Self::ResetConnection,
+            0x15 => Self::RegisterReplica,
+            0x12 | 0x1E => Self::BinlogDump,
             other => Self::Unsupported(other),
         })
     }
@@ -158,6 +164,9 @@ mod tests {
             (b"\x1C\x02\0\0\0\x0A\0\0\0", Ok(Command::Fetch { statement: 2 })),
             (b"\x1C\x02\0\0\0", Err(Malformed("row count"))),
             (b"\x1F", Ok(Command::ResetConnection)),
+            (b"\x12\x04\0\0\0", Ok(Command::BinlogDump)),
+            (b"\x1E", Ok(Command::BinlogDump)),
+            (b"\x15\x07\0\0\0", Ok(Command::RegisterReplica)),
             (b"\x0D", Ok(Command::Unsupported(0x0D))),
             (b"\xFF", Ok(Command::Unsupported(0xFF))),
         ];

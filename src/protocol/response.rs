@@ -21,6 +21,8 @@ pub enum Shape {
     Results,
     /// Rows without columns: `COM_STMT_FETCH`; columns alone: `COM_FIELD_LIST`.
     Rows,
+    /// Events of a binary log, of which nobody knows how many: they end like rows, and behind each the client may speak.
+    Events,
     /// `COM_STMT_PREPARE`.
     Prepare,
     /// One OK, EOF or ERR.
@@ -110,7 +112,7 @@ pub struct ResponseTracker {
 impl ResponseTracker {
     pub fn new(shape: Shape, deprecate_eof: bool) -> Self {
         let state = match shape {
-            Shape::Rows => State::Rows,
+            Shape::Rows | Shape::Events => State::Rows,
             _ => State::First,
         };
         Self {
@@ -229,6 +231,8 @@ impl ResponseTracker {
             (State::First, Shape::Simple, 0xFE) => ControlKind::Ok,
             (State::First, Shape::Results, 0xFB) => ControlKind::Infile,
             (State::First, Shape::Results, _) if length <= 9 => return Ok(None),
+            // Whatever was agreed on, a server may end events with the EOF of old.
+            (State::Rows, Shape::Events, 0xFE) if length == 5 => ControlKind::Eof,
             (State::Rows, _, 0xFE) if self.deprecate_eof && length < MAX_PAYLOAD => ControlKind::Ok,
             (State::Rows, _, 0xFE) if !self.deprecate_eof && short => ControlKind::Eof,
             (State::DefinitionsEof { .. }, _, 0xFE) if short => ControlKind::Eof,

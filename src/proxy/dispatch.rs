@@ -56,6 +56,8 @@ impl Session {
             Command::ResetConnection => self.reset().await,
             Command::ChangeUser(body) => self.change_user(body).await,
             Command::ProcessKill(id) => self.kill(id.into(), Kill::Session).await,
+            Command::RegisterReplica => self.replicate(Request::plain(payload, Shape::Simple, OTHER)).await,
+            Command::BinlogDump => self.replicate(Request::plain(payload, Shape::Events, OTHER)).await,
             Command::Unsupported(_) => self.send_error(&ServerError::unknown_command()).await,
         }
     }
@@ -174,6 +176,18 @@ impl Session {
         statement.forget_long_data();
         self.drop_cursor(id);
         self.local_ok().await
+    }
+
+    /// A command of replication: what it leaves on the connection, no reset takes away.
+    async fn replicate(&mut self, request: Request<'_>) -> Result<(), End> {
+        if !self.state.pins().has(Pin::Replication) {
+            self.state.set_pin(Pin::Replication, true);
+            self.worker.shard().pin(Pin::Replication).inc();
+        }
+        let run = self.run(request).await;
+        // Without a connection there is nothing to keep.
+        self.state.set_pin(Pin::Replication, self.held.is_some());
+        run
     }
 
     fn close(&mut self, id: u32) {

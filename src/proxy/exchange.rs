@@ -17,7 +17,7 @@ use crate::{
     context::Kill,
     net::Scratch,
     protocol::{
-        Capabilities, Prepared, ResponseTracker, ServerError, Status, code, gtid::Position, put_packets,
+        Capabilities, Prepared, ResponseTracker, ServerError, Shape, Status, code, gtid::Position, put_packets,
         query_attributes,
     },
     session::Settings,
@@ -123,6 +123,10 @@ impl Session {
                         Some(Kill::Query) => killing = Some(killer.kill()),
                         Some(Kill::Session) => break Err(Failure::Killed(ServerError::interrupted())),
                         Some(Kill::Shutdown) => break Err(Failure::Killed(ServerError::shutdown())),
+                        // Events never end by themselves, and a replica takes up again elsewhere.
+                        Some(Kill::Drain) if request.shape == Shape::Events => {
+                            break Err(Failure::Killed(ServerError::shutdown()));
+                        }
                         // Woken to look: the monitor found the server dead.
                         _ if server.is_down() => {
                             let cause = "the server stopped answering".to_owned();
@@ -289,6 +293,9 @@ impl Session {
         };
         let (client, server) = (&mut self.client, &mut connection.packets);
         let mut relay = Relay::new(client, server, &mut tracker, &mut observer, &scratch, config.timeouts.client_write);
+        if request.shape == Shape::Events {
+            relay.listen_to_client();
+        }
         let run = relay.run().await;
         self.worker.shard().bytes_in.add(relay.received);
         let (error, boundary) = match run {

@@ -6,7 +6,7 @@ use super::{
     session::{End, Held, Session},
 };
 use crate::{
-    protocol::{Capabilities, Status},
+    protocol::{Capabilities, Shape, Status},
     session::Pins,
     sql::{Access, Dialect, Effects, Kind, Statement},
     telemetry::{Pin, Reason},
@@ -22,6 +22,12 @@ impl Session {
         reason: Reason,
     ) -> Result<(), End> {
         self.count_on_server(&held, request, &exchanged);
+        // ER_UNKNOWN_COM_ERROR, ER_SPECIFIC_ACCESS_DENIED_ERROR, ER_MALFORMED_PACKET: the dump has not begun.
+        if request.shape == Shape::Events && !matches!(exchanged.error, Some(1047 | 1227 | 1835)) {
+            // Servers close behind a dump, however it ended.
+            held.lease.discard();
+            return Err(End::Client);
+        }
         let pins = self.state.pins();
         self.follow_cursor(&mut held, request, &exchanged);
         self.learn_of_writes(&held, request, &exchanged, reason);

@@ -70,6 +70,10 @@ pub struct Relay<'a, O> {
     before: u64,
     /// A file that goes the other way.
     upload: Upload,
+    /// What the client says meanwhile is for the server, too.
+    listens: bool,
+    /// What the server did not take of that.
+    said: Vec<u8>,
     /// The bytes of all files.
     pub received: u64,
 }
@@ -97,8 +101,15 @@ impl<'a, O: Observer> Relay<'a, O> {
             stall: None,
             before,
             upload: Upload::default(),
+            listens: false,
+            said: Vec::new(),
             received: 0,
         }
+    }
+
+    /// Passes on what the client says meanwhile, such as that a semi-synchronous replica has an event.
+    pub fn listen_to_client(&mut self) {
+        self.listens = true;
     }
 
     /// Runs until the reply is complete and written. Cancel-safe: what was read and not written is kept in `self`.
@@ -164,7 +175,30 @@ impl<'a, O: Observer> Relay<'a, O> {
                 if self.client.poll_flush(cx).map_err(|_| RelayError::Client)?.is_pending() {
                     return Poll::Pending;
                 }
-                self.client.poll_closed(cx, AHEAD).map(|_| Err(RelayError::Client))
+                match self.listens {
+                    true => self.poll_client(cx, scratch).map(Err),
+                    false => self.client.poll_closed(cx, AHEAD).map(|_| Err(RelayError::Client)),
+                }
+            }
+        }
+    }
+
+    /// Passes on what the client says. Ready if one of the two is gone.
+    fn poll_client(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<RelayError> {
+        loop {
+            while !self.said.is_empty() {
+                match ready!(self.server.poll_write_raw(cx, &self.said)) {
+                    Ok(count) if count > 0 => drop(self.said.drain(..count)),
+                    Ok(_) => return Poll::Ready(RelayError::Closed),
+                    Err(error) => return Poll::Ready(error.into()),
+                }
+            }
+            if let Err(error) = ready!(self.server.poll_flush(cx)) {
+                return Poll::Ready(error.into());
+            }
+            match ready!(self.client.poll_read_raw(cx, scratch)) {
+                Ok(count) if count > 0 => self.said.extend_from_slice(scratch.get(..count).unwrap_or_default()),
+                _ => return Poll::Ready(RelayError::Client),
             }
         }
     }

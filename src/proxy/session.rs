@@ -350,7 +350,7 @@ impl Session {
 
     /// Gives the connection that the session holds back, without making anybody wait.
     fn leave(&mut self) {
-        let (held, dedicated) = (self.held.take(), std::mem::take(&mut self.dedicated));
+        let (held, dedicated) = (self.take_held(), std::mem::take(&mut self.dedicated));
         if held.is_none() && dedicated.is_empty() {
             return;
         }
@@ -364,11 +364,21 @@ impl Session {
         });
     }
 
+    /// Takes the held connection, if a reset can make it forget the session; else it is closed.
+    fn take_held(&mut self) -> Option<Held> {
+        let held = self.held.take()?;
+        if self.state.pins().has(Pin::Replication) {
+            held.lease.discard();
+            return None;
+        }
+        Some(held)
+    }
+
     /// Makes the session's connections forget it: its transaction and its locks have ended then.
     pub async fn let_go(&mut self) {
         let scratch = self.worker.scratch.clone();
         self.dedicated = std::mem::take(&mut self.dedicated).reset(&scratch).await;
-        if let Some(held) = self.held.take()
+        if let Some(held) = self.take_held()
             && let Some(held) = held.reset(&scratch).await
         {
             self.put_aside(held);

@@ -121,6 +121,8 @@ labelled! {
         Variable => "variable",
         /// The server reported a change without saying what it was.
         Unattributed => "unattributed",
+        /// A replica registered, or reads a binary log.
+        Replication => "replication",
         /// The listener's route is a connection of its own.
         Dedicated => "dedicated",
     }

@@ -47,6 +47,8 @@ pub enum Answer {
     Prepare,
     /// Rows, or columns, without their head.
     Rows,
+    /// Events of a binary log, to an EOF of old.
+    Events,
     /// One packet.
     One,
     Nothing,
@@ -239,6 +241,7 @@ impl Raw {
         match answer {
             Answer::Nothing => {}
             Answer::One => _ = self.read(&mut reply).await,
+            Answer::Events => while self.read(&mut reply).await[0] == 0 {},
             Answer::Rows => _ = self.rows(&mut reply).await,
             Answer::Prepare => self.prepared(&mut reply).await,
             Answer::Results => while self.result(&mut reply).await.has(Status::MORE_RESULTS) {},
