@@ -8,6 +8,7 @@ use crate::{
 use super::ServerConnection;
 
 const CLIENT: &[u8] = b"character_set_client";
+const RESULTS: &[u8] = b"character_set_results";
 
 /// Commands to send in front of a statement, and how many replies they have.
 #[derive(Debug, Default)]
@@ -41,9 +42,16 @@ impl Alignment {
     pub fn settings(&mut self, connection: &ServerConnection, settings: &std::sync::Arc<Settings>) {
         let steps = connection.settings.steps(settings);
         let (mut set, mut recoded) = (Vec::new(), false);
-        let restored = |step: &Step<'_>| matches!(step, Step::Restore(name) if CHARACTER_SETS.contains(name));
-        // By their names alone, character sets would come back with other collations than the login gave them.
-        let names = if steps.iter().any(restored) { set_names(&connection.baseline) } else { None };
+        // By their names alone, character sets would get other collations than the login or a `SET NAMES` gave them.
+        let named = |step: &Step<'_>| match step {
+            Step::Restore(name) => CHARACTER_SETS.contains(name),
+            step => matches!(step, Step::Set(_, Value::Named { .. })),
+        };
+        let names = match settings.variable(RESULTS) {
+            _ if !steps.iter().any(named) => None,
+            Some(Value::Named { charset, collation }) => names_statement(charset, collation),
+            _ => set_names(&connection.baseline),
+        };
         for step in steps {
             match step {
                 Step::Set(name, _) | Step::Restore(name) if names.is_some() && CHARACTER_SETS.contains(&name) => {}
@@ -65,7 +73,7 @@ impl Alignment {
         if let Some(names) = names {
             self.query(connection.capabilities, names.as_bytes());
             for name in CHARACTER_SETS {
-                if let Some(value) = settings.variable(name) {
+                if let Some(value) = settings.variable(name).filter(|value| !matches!(value, Value::Named { .. })) {
                     put_assignment(&mut set, name, value);
                 }
             }
@@ -83,13 +91,19 @@ impl Alignment {
 /// What gives a connection the character sets of its login again; None: they are not known, or not from one login.
 pub(super) fn set_names(baseline: &Settings) -> Option<String> {
     let text = |name| match baseline.variable(name) {
-        Some(Value::Text(value)) => std::str::from_utf8(value).ok().filter(|value| !value.is_empty()),
+        Some(Value::Text(value)) => Some(value.as_ref()),
         _ => None,
     };
     let [client, results, collation] = CHARACTER_SETS.map(text);
     let (client, collation) = (client?, collation?);
-    (results == Some(client) && collation.starts_with(client))
-        .then(|| format!("SET NAMES '{client}' COLLATE '{collation}'"))
+    if results == Some(client) && collation.starts_with(client) { names_statement(client, collation) } else { None }
+}
+
+fn names_statement(charset: &[u8], collation: &[u8]) -> Option<String> {
+    let word = |name: &[u8]| !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+    let (charset, collation) = (Some(charset).filter(|name| word(name))?, Some(collation).filter(|name| word(name))?);
+    let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+    Some(format!("SET NAMES '{}' COLLATE '{}'", text(charset), text(collation)))
 }
 
 /// Variables whose empty value is a NULL, which is reported as an empty text and refused as one.
@@ -120,6 +134,7 @@ fn put_assignment(sql: &mut Vec<u8>, name: &[u8], value: &Value) {
         }
         Value::Text(text) if text.is_empty() && NULLABLE.contains(&name) => sql.extend_from_slice(b"NULL"),
         Value::Text(text) => put_literal(sql, text),
+        Value::Named { charset, .. } => put_literal(sql, charset),
     }
 }
 

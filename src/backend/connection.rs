@@ -247,7 +247,7 @@ impl ServerConnection {
     /// Asks for the insert id, of which it then knows.
     pub async fn ask_insert_id(&mut self, scratch: &Scratch) -> Result<u64, ConnectError> {
         self.mark_dirty();
-        let reply = self.query("SELECT LAST_INSERT_ID()", scratch).await?;
+        let reply = self.query("SELECT LAST_INSERT_ID() LIMIT 1", scratch).await?;
         let field = reply.rows.into_iter().flatten().flatten().next().unwrap_or_default();
         let id = std::str::from_utf8(&field).ok().and_then(|text| text.parse().ok()).ok_or(Malformed("insert id"))?;
         self.insert_id = Some(id);

@@ -376,12 +376,13 @@ fn uses_global(config: &Config) -> bool {
     global(Some(config.reads.consistency)) || config.rules.iter().any(|rule| global(rule.consistency))
 }
 
-/// The query that waits on a replica until it has executed `position`.
+/// The query that waits on a replica until it has executed `position`. The limit is for sessions whose
+/// `sql_select_limit` is 0.
 fn wait_query(position: &Position, limit: Duration) -> String {
     let limit = limit.as_secs_f64();
     match position {
-        Position::MySql(set) => format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{set}',{limit})"),
-        Position::MariaDb(list) => format!("SELECT MASTER_GTID_WAIT('{list}',{limit})"),
+        Position::MySql(set) => format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{set}',{limit}) LIMIT 1"),
+        Position::MariaDb(list) => format!("SELECT MASTER_GTID_WAIT('{list}',{limit}) LIMIT 1"),
     }
 }
 

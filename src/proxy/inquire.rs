@@ -66,9 +66,10 @@ impl Session {
             let failed = exchanged.error.is_some();
             held.lease.connection_mut().mark_dirty();
             self.observe_command(held, statement, &[&[code::PING]]).await?;
-            // MariaDB keeps what failed code has changed for its next report, and a ping reports nothing.
+            // MariaDB keeps what failed code, or the part of a SET that did not fail, has changed for its next report, and a
+            // ping reports nothing.
             let mute = held.lease.connection().dialect() == Dialect::MariaDb && self.state.fate() == Fate::Return;
-            if failed && stored_code && mute {
+            if failed && (stored_code || statement.kind == Kind::Set) && mute {
                 let capabilities = held.lease.connection().capabilities;
                 let [begin, rollback] =
                     ["BEGIN", "ROLLBACK"].map(|sql| query_attributes::query(capabilities, sql.as_bytes()));
@@ -80,7 +81,8 @@ impl Session {
         }
         if self.state.collation_unknown() {
             let scratch = self.worker.scratch.clone();
-            let mut reply = held.lease.connection_mut().query("SELECT @@collation_connection", &scratch).await?;
+            let mut reply =
+                held.lease.connection_mut().query("SELECT @@collation_connection LIMIT 1", &scratch).await?;
             let row = reply.rows.pop().unwrap_or_default();
             self.state.learn_collation(row.into_iter().next().flatten().as_deref().ok_or(Malformed("collation"))?);
         }

@@ -13,7 +13,7 @@ use crate::{
     protocol::Status,
     routing::Implicit,
     session::Pins,
-    sql::{Access, Kind, Statement},
+    sql::{Access, Effects, Kind, Statement},
     telemetry::Pin,
 };
 
@@ -37,7 +37,11 @@ impl Session {
     /// Whether a statement ends the `START TRANSACTION READ ONLY` that runs on a replica, and does something that replicas
     /// do not do.
     pub(super) fn leaves_read_only_transaction(&self, statement: &Statement<'_>) -> bool {
-        let ends = matches!(statement.kind, Kind::Begin(Access::ReadWrite) | Kind::Lock);
+        let ends = match statement.kind {
+            Kind::Begin(Access::ReadWrite) | Kind::Lock => true,
+            Kind::Ddl => !statement.effects.has(Effects::TEMPORARY_TABLE),
+            _ => false,
+        };
         ends && self.state.status().has(Status::IN_READ_ONLY_TRANSACTION)
             && self.state.pins() == Pins::of(Pin::Transaction)
             && self.held.as_ref().is_some_and(|held| !self.worker.cluster().is_writer(&held.server))

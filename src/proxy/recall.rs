@@ -172,14 +172,21 @@ impl Session {
 
     /// Gives a connection the session's insert id in front of a statement after which only a comparison with what it was
     /// tells whether the statement changed it.
-    fn prepare_insert_id(&self, connection: &mut ServerConnection, statement: &Statement<'_>, front: &mut Alignment) {
+    fn prepare_insert_id(
+        &self,
+        connection: &mut ServerConnection,
+        statement: &Statement<'_>,
+        sql: &[u8],
+        front: &mut Alignment,
+    ) {
         let unclear = self.unclear_insert_id.as_ref();
         let mine = connection.last_session == self.entry.handle.id;
         let here = mine && unclear.is_some_and(|unclear| unclear.at.thread == connection.thread);
         let own = self.state.insert_id().or(unclear.map(|unclear| unclear.likely)).unwrap_or_default();
         let needed = match connection.insert_id {
             None => statement.kind == Kind::Write || hides_insert_id(statement),
-            Some(id) => id != own && hides_insert_id(statement),
+            Some(id) if id == own => false,
+            Some(_) => hides_insert_id(statement) || statement.kind == Kind::Write && names(sql, b"returning"),
         };
         if needed && !here {
             let set = format!("SET last_insert_id={own}");
@@ -197,7 +204,7 @@ impl Session {
         front: &mut Alignment,
     ) -> Result<(), ConnectError> {
         if !asks_back(statement) {
-            self.prepare_insert_id(connection, statement, front);
+            self.prepare_insert_id(connection, statement, sql, front);
             return Ok(());
         }
         let own = connection.last_session == self.entry.handle.id;
@@ -241,6 +248,9 @@ fn insert_id(request: &Request<'_>, exchanged: &Exchanged, mode: Mode) -> Insert
     // What functions and triggers do to it ends with them.
     let unclear = match kind {
         Kind::Write if exchanged.error.is_some() => true,
+        Kind::Set => names_insert_id(request.sql),
+        // Its rows leave no room for the id.
+        Kind::Write if names(request.sql, b"returning") => true,
         _ => hides_insert_id(&request.ran()) || many && id != 0 || gives_insert_id(request.sql),
     };
     // Two rows are affected by the update of one that was there.

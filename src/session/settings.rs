@@ -13,6 +13,8 @@ pub enum Value {
     /// Of `sql_mode`: the server's default and `IGNORE_SPACE`, which is all that a login with that capability brings.
     /// Servers apply it once, and differ in what a reset makes of it.
     DefaultIgnoringSpace,
+    /// Of `character_set_results`: as `SET NAMES` chose it, with the collation that columns are described with.
+    Named { charset: Box<[u8]>, collation: Box<[u8]> },
 }
 
 /// Schema and changed variables. Immutable: a change makes a new value, so that the settings of a session and of the

@@ -68,6 +68,8 @@ pub struct SessionState {
     insert_id: Option<u64>,
     /// The connection's collation changed, and nobody said to which.
     collation_unknown: bool,
+    /// It did so with the other character sets, by a `SET NAMES` to this one.
+    named: Option<Box<[u8]>>,
 }
 
 impl SessionState {
@@ -83,6 +85,7 @@ impl SessionState {
             unseen_write: None,
             insert_id: Some(0),
             collation_unknown: false,
+            named: None,
         }
     }
 
@@ -157,6 +160,7 @@ impl SessionState {
         }
         self.status = ok.status;
         let (mut attributed, mut changed) = (false, false);
+        self.observe_names(ok.changes);
         for change in changes(ok.changes).map_while(Result::ok) {
             match change {
                 Change::Variable { name, value } if name == b"last_gtid" => {
@@ -193,6 +197,21 @@ impl SessionState {
         }
     }
 
+    /// Notes a `SET NAMES`, which reports the same character set three times.
+    fn observe_names(&mut self, reported: &[u8]) {
+        let mut found = [None; NAMES.len()];
+        for change in changes(reported).map_while(Result::ok) {
+            if let Change::Variable { name, value } = change
+                && let Some((_, slot)) = NAMES.iter().zip(&mut found).find(|(known, _)| **known == name)
+            {
+                *slot = Some(value);
+            }
+        }
+        if let [Some(client), connection, results] = found {
+            self.named = (connection == Some(client) && results == Some(client)).then(|| client.into());
+        }
+    }
+
     /// Whether the variable is one of the session's settings.
     fn observe_variable(&mut self, name: &[u8], value: &[u8]) -> bool {
         if name == b"character_set_connection" {
@@ -222,6 +241,10 @@ impl SessionState {
     /// What the server answered.
     pub fn learn_collation(&mut self, collation: &[u8]) {
         self.observe_variable(b"collation_connection", collation);
+        if let Some(charset) = self.named.take() {
+            let value = Value::Named { charset, collation: collation.into() };
+            Arc::make_mut(&mut self.settings).set_variable(b"character_set_results", value);
+        }
     }
 
     /// Adds what this session's reads must see.
@@ -269,6 +292,8 @@ impl SessionState {
             (Effects::HANDLER, Pin::Handler),
             (Effects::SESSION_TRACKING, Pin::SessionTracking),
             (Effects::ROLE, Pin::Role),
+            // Not reported of CREATE TEMPORARY TABLE … SELECT.
+            (Effects::TEMPORARY_TABLE, Pin::TemporaryTable),
         ];
         for (effect, pin) in pins {
             if effects.has(effect) {
@@ -308,6 +333,9 @@ impl SessionState {
 /// The variables that a login sets from the client's collation; `DEFAULT` is not what the login set. The collation
 /// decides `character_set_connection`, too.
 pub const CHARACTER_SETS: [&[u8]; 3] = [b"character_set_client", b"character_set_results", b"collation_connection"];
+
+/// What `SET NAMES` sets to one character set.
+const NAMES: [&[u8]; 3] = [b"character_set_client", b"character_set_connection", b"character_set_results"];
 
 /// The most likely cause of an unattributed change.
 fn cause(kind: Kind, effects: Effects) -> Pin {

@@ -45,10 +45,9 @@ const TOLERATED: &[Tolerance] = &[
                  MySQL gives and Weir does not know of an error",
         mask: |step, reply| {
             let command = matches!(step, Step::Ping | Step::InitDb(_) | Step::ResetStatement(_) | Step::SetOption(_));
-            if let (true, Some([0 | 0xFE, 0, 0, _, _, warnings @ ..])) =
-                (command, reply.first_mut().map(Vec::as_mut_slice))
-            {
-                warnings.fill(0);
+            let packet = reply.first_mut().filter(|_| command).map(Vec::as_mut_slice);
+            if let Some([0xFE, low, high, _, _] | [0 | 0xFE, 0, 0, _, _, low, high, ..]) = packet {
+                (*low, *high) = (0, 0);
             }
         },
     },

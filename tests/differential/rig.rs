@@ -21,7 +21,7 @@ use super::{
 
 /// Clients at a time, and the connections that they share on each server: far fewer, so that each is used by all.
 const CLIENTS: usize = 8;
-const CONNECTIONS: u32 = 16;
+const CONNECTIONS: u32 = 12;
 
 /// How often a script is played before it counts as one that shows no difference: some need the others' help.
 const TRIES: usize = 2;
