@@ -136,9 +136,10 @@ async fn a_reader_of_events_can_be_killed_and_can_leave() {
         until("it reads", async || reads_events(&bed, leaver.id)).await;
         drop(leaver);
         until("only the operator is left", async || bed.weir.context.sessions.count() == 1).await;
-        // Nobody reads on at the server either.
+        // Nobody reads on at the server either, which a server notices with the next events.
         let dumps = "SELECT COUNT(*) FROM information_schema.processlist WHERE COMMAND LIKE 'Binlog Dump%'";
         until("the server dumps to its replicas only", async || {
+            bed.cluster.writer.exec("FLUSH BINARY LOGS").await.unwrap();
             let rows = bed.cluster.writer.rows(dumps).await.unwrap();
             rows[0].get::<u64, _>(0) == Some(2)
         })
