@@ -30,7 +30,7 @@ async fn a_mysql_cluster_is_checked() {
 async fn checks(flavor: Flavor) -> Result<(), SandboxError> {
     let cluster = Cluster::start(flavor, 1).await?;
     let server = |port, role| Server::new(Address::Tcp { host: "127.0.0.1".into(), port }, role);
-    let user = |name: &str, password: &str| User { name: name.into(), password: Secret::new(password.into()) };
+    let user = |name: &str, password: &str| User::new(name, Secret::new(password.into()));
     let mut config = Config {
         servers: vec![server(cluster.writer.port(), Role::Writer), server(cluster.replicas[0].port(), Role::Auto)],
         users: vec![user(APP.name, APP.password)],

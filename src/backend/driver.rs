@@ -34,7 +34,7 @@ impl Target {
     /// no user at all.
     pub fn for_probes(config: &Config, server: &Server) -> Option<Self> {
         let user = match &config.probe.user {
-            Some(name) => User { name: name.clone(), password: config.probe.password.clone() },
+            Some(name) => User::new(name, config.probe.password.clone()),
             None => config.users.first()?.clone(),
         };
         Some(Self::for_user(config, server, &user))

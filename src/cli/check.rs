@@ -71,7 +71,15 @@ async fn ask(config: &Config, server: &Server) -> Answers {
     let mut refused = Vec::new();
     // Where nobody answers, one message is enough.
     for user in config.users.iter().filter(|_| !unreachable) {
-        if let Err(error) = log_in(config, server, user).await {
+        let mut last = Ok(());
+        // One of the passwords must do.
+        for password in user.passwords() {
+            last = log_in(config, server, &User::new(&user.name, password.clone())).await;
+            if last.is_ok() {
+                break;
+            }
+        }
+        if let Err(error) = last {
             refused.push((user.name.clone(), error));
         }
     }

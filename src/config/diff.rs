@@ -121,7 +121,7 @@ struct Settings<'c> {
 #[derive(PartialEq)]
 enum Value<'c> {
     Text(String),
-    Secret(&'c Secret),
+    Secret(Option<&'c Secret>),
 }
 
 impl<'c> Settings<'c> {
@@ -139,7 +139,7 @@ impl<'c> Settings<'c> {
         self
     }
 
-    fn secret(mut self, key: &'static str, secret: &'c Secret) -> Self {
+    fn secret(mut self, key: &'static str, secret: Option<&'c Secret>) -> Self {
         self.values.push((key, Value::Secret(secret), self.applies));
         self
     }
@@ -186,8 +186,11 @@ fn server(server: &Server) -> Settings<'_> {
 }
 
 fn user(user: &User) -> Settings<'_> {
-    let User { name, password } = user;
-    Settings::new(format!("users.{name}"), Applies::NextSession).secret("password", password)
+    let User { name, password, old_password, max_clients } = user;
+    Settings::new(format!("users.{name}"), Applies::NextSession)
+        .secret("password", Some(password))
+        .secret("old_password", old_password.as_ref())
+        .with("max_clients", or_none(max_clients.as_ref()))
 }
 
 fn rule(rule: &Rule) -> Settings<'_> {
@@ -241,7 +244,7 @@ fn probe(config: &Config) -> Settings<'_> {
     let user = user.as_deref().or_else(|| config.users.first().map(|user| user.name.as_str()));
     Settings::new("probe", Applies::Now)
         .with("user", or_none(user))
-        .secret("password", password)
+        .secret("password", Some(password))
         .with("interval", duration_text(*interval))
         .with("timeout", duration_text(*timeout))
         .with("rise", rise)
@@ -319,7 +322,7 @@ fn admin(admin: &Admin) -> Settings<'_> {
     Settings::new("admin", Applies::Restart)
         .with("console", or_none(console.as_ref()))
         .with("user", user)
-        .secret("password", password)
+        .secret("password", Some(password))
         .with("http", or_none(http.as_ref()))
 }
 

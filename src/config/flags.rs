@@ -43,7 +43,7 @@ pub fn from_flags(flags: &Flags, source: &impl SecretSource) -> Result<Config, P
                 .password_env
                 .as_deref()
                 .and_then(|variable| reading.good("--password-env", secret::variable(source, variable)));
-            config.users.push(User { name: name.clone(), password: password.unwrap_or_default() });
+            config.users.push(User::new(name, password.unwrap_or_default()));
         }
         _ => reading.problem("--user", "is missing"),
     }
@@ -155,7 +155,7 @@ mod tests {
         let given = Flags { writer: Some("db1:3306".into()), user: Some("root".into()), ..Flags::default() };
         let config = from_flags(&given, &Variables).expect("both are given");
         assert_eq!(config.listeners, Config::default().listeners);
-        assert_eq!(config.users, [User { name: "root".into(), password: Secret::default() }]);
+        assert_eq!(config.users, [User::new("root", Secret::default())]);
     }
 
     #[test]

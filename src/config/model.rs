@@ -124,6 +124,22 @@ pub enum State {
 pub struct User {
     pub name: String,
     pub password: Secret,
+    /// While a password is being changed: the one that is valid, too, for clients and towards servers.
+    pub old_password: Option<Secret>,
+    /// Sessions at once; None: as many as there may be of all users.
+    pub max_clients: Option<u32>,
+}
+
+impl User {
+    /// A user with one password.
+    pub fn new(name: impl Into<String>, password: Secret) -> Self {
+        Self { name: name.into(), password, old_password: None, max_clients: None }
+    }
+
+    /// Every password that is valid.
+    pub fn passwords(&self) -> impl Iterator<Item = &Secret> {
+        std::iter::once(&self.password).chain(&self.old_password)
+    }
 }
 
 /// First match wins; an empty condition holds for every statement.

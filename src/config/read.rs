@@ -3,7 +3,12 @@
 //!
 //! A bad value is noted and replaced by one that causes few further problems.
 
-use super::{document::Section, field::*, secret::PASSWORD, *};
+use super::{
+    document::Section,
+    field::*,
+    secret::{OLD_PASSWORD, PASSWORD},
+    *,
+};
 
 pub(super) fn config(root: &mut Section<'_, '_>) -> Config {
     let users = root.sections("users", user).unwrap_or_default();
@@ -61,7 +66,12 @@ fn user(section: &mut Section<'_, '_>) -> User {
     if !PASSWORD.given(section) {
         section.problem("password", "is missing: give one of `password`, `password_env` and `password_file`");
     }
-    User { name, password: PASSWORD.read(section).unwrap_or_default() }
+    User {
+        name,
+        password: PASSWORD.read(section).unwrap_or_default(),
+        old_password: OLD_PASSWORD.read(section),
+        max_clients: section.field("max_clients", whole(1..=1_000_000)),
+    }
 }
 
 fn rule(section: &mut Section<'_, '_>) -> Rule {

@@ -50,6 +50,9 @@ pub(super) struct SecretKeys {
 
 pub(super) const PASSWORD: SecretKeys = SecretKeys { text: "password", env: "password_env", file: "password_file" };
 
+pub(super) const OLD_PASSWORD: SecretKeys =
+    SecretKeys { text: "old_password", env: "old_password_env", file: "old_password_file" };
+
 impl SecretKeys {
     /// Whether any of the keys is there.
     pub(super) fn given(&self, section: &Section<'_, '_>) -> bool {

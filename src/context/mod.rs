@@ -94,7 +94,14 @@ impl Context {
     pub fn account(&self, name: &[u8]) -> Option<Account> {
         let config = self.config.load();
         let user = config.users.iter().find(|user| user.name.as_bytes() == name)?;
-        Some(Account { passwords: vec![user.password.clone()] })
+        Some(Account { passwords: user.passwords().cloned().collect() })
+    }
+
+    /// How many sessions the user may have at once, if there are more of them.
+    pub fn too_many_of(&self, user: &str) -> Option<u32> {
+        let config = self.config.load();
+        let limit = config.users.iter().find(|known| known.name == user)?.max_clients?;
+        (self.sessions.count_of(user) > limit as usize).then_some(limit)
     }
 
     /// Adds what was committed.

@@ -115,6 +115,11 @@ impl Registry {
         self.sessions().len()
     }
 
+    /// The sessions of one user.
+    pub fn count_of(&self, user: &str) -> usize {
+        self.sessions().values().filter(|handle| handle.live().user == user).count()
+    }
+
     fn sessions(&self) -> MutexGuard<'_, BTreeMap<u32, Arc<SessionHandle>>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -92,6 +92,12 @@ impl ServerError {
         Self::new(1040, b"08004", "Too many connections")
     }
 
+    /// No room for another client of this user.
+    pub fn too_many_of_user(user: &str) -> Self {
+        let text = format!("User {user} already has more than 'max_user_connections' active connections");
+        Self::new(1203, b"42000", text)
+    }
+
     /// A greeting or login that breaks the protocol.
     pub fn bad_handshake() -> Self {
         Self::new(1043, b"08S01", "Bad handshake")

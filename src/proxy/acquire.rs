@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     backend::{Cluster, ConnectError, Identity, Lease, LeaseError, PreparedText, Server, Wish},
-    config::{Config, Consistency, ServerId},
+    config::{Config, Consistency, Secret, ServerId, User},
     context::Context,
     protocol::{ServerError, auth::LoginError, code, gtid::Position},
     routing::{Candidate, Decision, Target},
@@ -53,6 +53,8 @@ pub struct Search {
     excluded: Vec<ServerId>,
     /// A replica was waited for, and did not get there in time.
     waited: bool,
+    /// The passwords that the server of this moment has refused.
+    passwords: Vec<Secret>,
     /// A server had no connection to spare in time.
     exhausted: bool,
     /// How often the statement was sent again.
@@ -76,6 +78,7 @@ impl Search {
 
     pub fn exclude(&mut self, server: &ServerId) {
         self.excluded.push(server.clone());
+        self.passwords.clear();
     }
 
     /// The statement is not to wait for another replica.
@@ -144,7 +147,7 @@ impl Session {
                         let held = Held { lease, server };
                         return Ok(Acquired { held, reason: choice.reason, wait: choice.wait });
                     }
-                    Err(error) if self.follow_password(&config, &error) => continue,
+                    Err(error) if self.follow_password(&error, search) => continue,
                     Err(error) => self.after_lease_error(&server, error, search)?,
                 }
                 search.exclude(&server.id);
@@ -187,16 +190,18 @@ impl Session {
         }
     }
 
-    /// A server refused the password that the session was opened with. Whether the config has another one by now.
-    fn follow_password(&mut self, config: &Config, error: &LeaseError) -> bool {
+    /// A server refused the session's password. Whether the config has another one, which may have been changed there.
+    fn follow_password(&mut self, error: &LeaseError, search: &mut Search) -> bool {
         let LeaseError::Connect(ConnectError::Login(LoginError::Refused(ServerError { code: 1045, .. }))) = error
         else {
             return false;
         };
+        search.passwords.push(self.identity.password.clone());
+        let config = self.worker.config();
         let user = config.users.iter().find(|user| *user.name == *self.identity.user);
-        let Some(user) = user.filter(|user| user.password != self.identity.password) else { return false };
-        let password = user.password.clone();
-        self.identity = Arc::new(Identity { password, ..Identity::clone(&self.identity) });
+        let mut passwords = user.into_iter().flat_map(User::passwords);
+        let Some(other) = passwords.find(|password| !search.passwords.contains(password)) else { return false };
+        self.identity = Arc::new(Identity { password: other.clone(), ..Identity::clone(&self.identity) });
         true
     }
 
@@ -336,9 +341,14 @@ impl Session {
         if let Some(place) = cluster.writer().or_else(any) {
             let server = cluster.members[place].server.clone();
             let deadline = Instant::now() + self.worker.config().timeouts.connect;
-            match self.lease(&server, &cluster, None, deadline).await {
-                Ok(mut lease) => schema = self.use_schema(&mut lease, name).await?,
-                Err(error) => self.after_lease_error(&server, error, &mut Search::default()).map_err(End::Error)?,
+            let mut search = Search::default();
+            loop {
+                match self.lease(&server, &cluster, None, deadline).await {
+                    Ok(mut lease) => schema = self.use_schema(&mut lease, name).await?,
+                    Err(error) if self.follow_password(&error, &mut search) => continue,
+                    Err(error) => self.after_lease_error(&server, error, &mut search).map_err(End::Error)?,
+                }
+                break;
             }
         }
         self.state.enter_schema(&schema);

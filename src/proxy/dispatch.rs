@@ -262,6 +262,7 @@ impl Session {
         self.keep_ignoring_space();
         self.statements.clear();
         self.entry.handle.logged_in(&self.identity.user, change.schema.as_deref(), std::time::Instant::now());
+        self.find_room()?;
         if let Some(schema) = change.schema {
             self.enter_schema(&schema).await?;
         }

@@ -237,10 +237,19 @@ impl Session {
     }
 
     async fn begin(&mut self, schema: Option<&[u8]>) -> Result<(), End> {
+        self.find_room()?;
         if let Some(name) = schema {
             self.enter_schema(name).await?;
         }
         self.send_ok().await
+    }
+
+    /// Whether the user may have this session, too.
+    pub(super) fn find_room(&self) -> Result<(), End> {
+        match self.worker.context.too_many_of(&self.identity.user) {
+            None => Ok(()),
+            Some(_) => Err(End::Error(ServerError::too_many_of_user(&self.identity.user))),
+        }
     }
 
     async fn live(mut self) {

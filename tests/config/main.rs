@@ -15,7 +15,7 @@ struct World;
 impl SecretSource for World {
     fn variable(&self, name: &str) -> Result<String, VarError> {
         match name {
-            "APP_DB_PASSWORD" => Ok("from env".into()),
+            "APP_DB_PASSWORD" | "APP_DB_OLD_PASSWORD" => Ok("from env".into()),
             "PROBE_PASSWORD" => Ok("of the probe".into()),
             "BINARY" => Err(VarError::NotUnicode("s3cret".into())),
             _ => Err(VarError::NotPresent),
@@ -79,7 +79,7 @@ fn local_writer(name: &str) -> Server {
 }
 
 fn app_user() -> User {
-    User { name: "app".into(), password: Secret::new("from env".into()) }
+    User::new("app", Secret::new("from env".into()))
 }
 
 #[test]

@@ -66,7 +66,7 @@ fn the_reference_names_every_key() {
         let known = problems.split("`zzzzzzzz`; known here: ").nth(1).and_then(|rest| rest.lines().next());
         for key in known.expect(section).split(", ") {
             // The three ways to give a password are explained once, at the head.
-            let password = key.starts_with("password") && keys.iter().any(|key| key.starts_with("password"));
+            let password = key.contains("password") && keys.iter().any(|key| key.contains("password"));
             assert!(keys.contains(&key) || password, "{section} {key}");
         }
     }
@@ -92,7 +92,10 @@ fn the_reference_tells_when_a_change_takes_effect() {
         match (parts.next(), parts.next(), parts.next_back()) {
             // The name of an entry stands between the list and the key.
             (Some(list @ ("listeners" | "servers" | "rules")), _, Some(key)) => format!("{list}.{key}"),
-            (Some("users"), ..) => "users.password_env".into(),
+            (Some("users"), _, Some(key)) => match key.strip_suffix("password") {
+                Some(_) => format!("users.{key}_env"),
+                None => format!("users.{key}"),
+            },
             (Some("probe"), Some("password"), _) => "probe.password_env".into(),
             _ => change.key.clone(),
         }
@@ -122,7 +125,7 @@ fn everything_changed() -> Vec<Change> {
     let new = entries(
         "route = \"reader\"\nproxy_protocol = [\"::1\"]",
         "address = \"a:2\"\nrole = \"auto\"\nweight = 7\nstate = \"drain\"\ngroups = [\"g\"]\nmax_connections = 7",
-        "password = \"b\"",
+        "password = \"b\"\nold_password = \"a\"\nmax_clients = 7",
         "tables = [\"t\"]\nschemas = [\"s\"]\nusers = [\"u\"]\nclient_addresses = [\"::1\"]\ndigests = [\"1\"]\n\
          regex = \"r\"\nto = \"writer\"\ntimeout = \"2s\"\nmax_concurrency = 7\nconsistency = \"global\"",
     );

@@ -37,7 +37,7 @@ fn server(port: u16, role: Role) -> Server {
 }
 
 fn config(servers: Vec<Server>) -> Config {
-    let users = vec![User { name: "app".into(), password: Secret::new("x".into()) }];
+    let users = vec![User::new("app", Secret::new("x".into()))];
     Config { servers, users, ..Config::default() }
 }
 
