@@ -1,20 +1,26 @@
 //! The families' own client programs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 use weir::sandbox::{Flavor, Installation};
 
-/// A program of a family: on the `PATH`, beside the server that is tested with, or none.
+/// A program of a family: beside the server that is tested with, on the `PATH`, or none.
 pub fn find(flavor: Flavor, name: &str) -> Option<PathBuf> {
     let beside = Installation::find(flavor)?.program().with_file_name(name);
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found =
-        std::env::split_paths(&path).map(|folder| folder.join(name)).chain([beside]).find(|path| path.is_file());
+    let on_path = std::env::split_paths(&path).map(|folder| folder.join(name));
+    let found = [beside].into_iter().chain(on_path).find(|path| path.is_file() && is_of(flavor, path));
     if found.is_none() {
         eprintln!("skipped: {name} of {flavor} is not installed");
     }
     found
+}
+
+/// MariaDB's programs answer to MySQL's names, too.
+fn is_of(flavor: Flavor, program: &Path) -> bool {
+    let said = std::process::Command::new(program).arg("--version").output().unwrap();
+    String::from_utf8_lossy(&said.stdout).contains("MariaDB") == (flavor == Flavor::MariaDb)
 }
 
 /// `mysql` or `mariadb`, about to log in as `app` to a port; results come as bare lines.
