@@ -85,7 +85,9 @@ impl Session {
         }
         let server = last.server.clone();
         let dedicated = self.dedicated.take(&server, &self.identity, self.state.settings()).map(|held| held.lease);
-        match dedicated.or_else(|| server.pool.recall(last.thread, self.entry.handle.id)) {
+        let recalled = dedicated.or_else(|| server.pool.recall(last.thread, self.entry.handle.id));
+        // COM_SET_OPTION may have made the session another kind of client meanwhile.
+        match recalled.filter(|lease| lease.connection().identity.fits(&self.identity)) {
             Some(lease) => {
                 self.held = Some(Held { lease, server });
                 Decision { target: Target::Held, reason: decision.reason }
