@@ -3,6 +3,7 @@
 mod align;
 mod cluster;
 mod connection;
+mod dial;
 pub mod driver;
 pub mod health;
 pub mod observation;
@@ -15,7 +16,8 @@ mod texts;
 
 pub use align::Alignment;
 pub use cluster::{Cluster, Member, Report, Server, UNKNOWN_COLLATION, UNKNOWN_VERSION};
-pub use connection::{ConnectError, Identity, Links, Reply, ServerConnection};
+pub use connection::{Identity, Reply, ServerConnection};
+pub use dial::{ConnectError, Links};
 pub use pool::{Lease, LeaseError, Pool, Wish};
 pub use shelf::Ages;
 pub use statements::{PreparedText, Statements};

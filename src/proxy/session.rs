@@ -27,30 +27,30 @@ pub const OWN_COMMAND: Duration = Duration::from_secs(5);
 
 /// One client's session.
 pub struct Session {
-    pub worker: Rc<Worker>,
-    pub client: PacketStream,
+    pub(super) worker: Rc<Worker>,
+    pub(super) client: PacketStream,
     /// Its place in the registry.
-    pub entry: Entry,
+    pub(super) entry: Entry,
     /// The client's address without port, as in error texts and rules.
-    pub host: String,
-    pub route: Route,
+    pub(super) host: String,
+    pub(super) route: Route,
     /// What client and Weir agreed on.
-    pub capabilities: Capabilities,
-    pub identity: Arc<Identity>,
+    pub(super) capabilities: Capabilities,
+    pub(super) identity: Arc<Identity>,
     /// The greeting's. Some clients prove a change of user with it, whatever they are asked.
-    pub nonce: Nonce,
-    pub state: SessionState,
-    pub held: Option<Held>,
+    pub(super) nonce: Nonce,
+    pub(super) state: SessionState,
+    pub(super) held: Option<Held>,
     /// The held connection is a replica's, with a transaction that `autocommit=0` opened for reads.
-    pub reading: bool,
+    pub(super) reading: bool,
     /// The connections that it does not share.
-    pub dedicated: Dedicated,
-    pub last_used: Option<LastUsed>,
+    pub(super) dedicated: Dedicated,
+    pub(super) last_used: Option<LastUsed>,
     /// Where the insert id is to be found when the session does not know it.
-    pub unclear_insert_id: Option<UnclearInsertId>,
-    pub statements: ClientStatements,
+    pub(super) unclear_insert_id: Option<UnclearInsertId>,
+    pub(super) statements: ClientStatements,
     /// When the command came, or its reply ended. The clock is not asked more often than that.
-    pub now: std::time::Instant,
+    pub(super) now: std::time::Instant,
 }
 
 /// The server connection that a pinned session keeps.
