@@ -35,7 +35,7 @@ function digest(type, value) {
 // changeUser(), close().
 async function run(driver) {
   console.log('version', driver.version);
-  const checks = [login, text, prepared, types, big, transactions, autocommit, errors, multi, session, pool, ownWrites, reads];
+  const checks = [login, text, prepared, types, big, compressed, transactions, autocommit, errors, multi, session, pool, ownWrites, reads];
   for (const check of checks) {
     console.log('==', check.name);
     await check(driver);
@@ -130,6 +130,14 @@ async function big(driver) {
     const rows = await connection[way]('SELECT a.id * 100 + b.id AS n, a.name, REPEAT(b.name, 20) AS text FROM items a JOIN items b ORDER BY n');
     show(rows.length, rows.at(-1));
   }
+  await connection.close();
+}
+
+async function compressed(driver) {
+  const connection = await connect(driver, { compress: true });
+  show(await connection.execute('INSERT INTO blobs VALUES (3, ?, NULL)', [BIG]));
+  const [{ data }] = await connection.query('SELECT data FROM blobs WHERE id = 3');
+  show(data.equals(BIG), await connection.query("SHOW SESSION STATUS LIKE 'Compression'").then((rows) => rows.length));
   await connection.close();
 }
 

@@ -2,6 +2,7 @@
 # The script of checks for the stock clients and their dump programs; a program beside this file chooses them. It prints
 # what the client shows; through Weir it must print what it prints on a server.
 #   client, dump                the programs
+#   compress                    an option
 #   tls, plain, info, dumping   their options, as arrays
 set -euo pipefail
 work=$(mktemp -d)
@@ -62,6 +63,9 @@ seq 100000 520000 | od -An -v -tx1 | tr -d ' \n' >"$work/hex"
 { echo -n "INSERT INTO blobs VALUES (1, X'"; cat "$work/hex"; echo "', NULL);"; } >"$work/big.sql"
 ask <"$work/big.sql"
 ask --batch --skip-column-names --max-allowed-packet=64M -e 'SELECT LOWER(HEX(data)) FROM blobs' | tr -d '\n' | cmp - "$work/hex" && echo same
+
+echo "== compressed"
+ask "$compress" --batch --skip-column-names --max-allowed-packet=64M -e 'SELECT LOWER(HEX(data)) FROM blobs' | tr -d '\n' | cmp - "$work/hex" && echo same
 
 echo "== local file"
 printf 'one\nzwei\ntrês ☃\n' >"$work/notes.txt"

@@ -8,6 +8,7 @@ if [ "$DB_FAMILY" = mariadb ]; then
 fi
 tls=(--ssl-mode=VERIFY_IDENTITY "--ssl-ca=${DB_CA:-}")
 plain=(--ssl-mode=DISABLED --get-server-public-key)
+compress=--compression-algorithms=zstd
 info=(--column-type-info)
 dumping=(--no-tablespaces --column-statistics=0 --set-gtid-purged=OFF)
 . "${0%/*}/script.sh"
