@@ -246,7 +246,7 @@ async fn commands_that_break_the_protocol() {
         ("an execute without an id", packet(0, b"\x17\x01"), 1835, false),
         ("an execute of nothing", packet(0, b"\x17\x63\0\0\0\0\x01\0\0\0"), 1243, false),
         ("a fetch of nothing", packet(0, b"\x1C\x63\0\0\0\x01\0\0\0"), 1243, false),
-        ("a dump of the binary log", packet(0, b"\x12\0\0\0\0\0\0\0\0\0\0"), 1047, false),
+        ("a dump without the right to it", packet(0, b"\x12\0\0\0\0\0\0\0\0\0\0"), 1236, true),
         ("the wrong number", packet(3, b"\x0E"), 1156, true),
         ("a command that is too long", packet(0, &vec![b'x'; 3 << 20]), 1153, false),
     ] {
