@@ -132,7 +132,7 @@ fn show(what: &str, server: Server) -> Answer {
 
 /// A row of the expressions' values; a table other than the performance schema's is unknown.
 fn select(list: &str, server: Server) -> Answer {
-    if let Some((columns, table)) = list.split_once(" from ") {
+    if let Some((columns, table)) = split_from(list) {
         return match table.contains("performance_schema") {
             true => Answer::Rows(Rows::none(top_level(columns))),
             false => Answer::UnknownTable,
@@ -148,8 +148,20 @@ fn select(list: &str, server: Server) -> Answer {
     Answer::Rows(Rows { columns, rows: vec![row] })
 }
 
+/// Splits at the first ` from ` outside of parentheses.
+fn split_from(list: &str) -> Option<(&str, &str)> {
+    let mut depth = 0_i32;
+    let (at, _) = list.match_indices([' ', '(', ')']).find(|&(at, found)| {
+        depth += i32::from(found == "(") - i32::from(found == ")");
+        depth == 0 && list[at..].starts_with(" from ")
+    })?;
+    Some((&list[..at], &list[at + " from ".len()..]))
+}
+
 fn value(expression: &str, server: Server) -> String {
     let text = match bare_variable(expression) {
+        // The id of the default collation.
+        subquery if subquery.starts_with('(') => "255",
         "server_uuid" => return server.uuid(),
         "read_only" | "super_read_only" if server != Server::WRITER => "1",
         "version" | "version()" => VERSION,
