@@ -22,7 +22,7 @@
 //!
 //! # Life of a statement
 //! A listener accepts and hands the socket to the least busy worker, which owns the session from then on
-//! (`app::worker`). After the login (`proxy::login`) the session loop (`proxy::session`) reads one command,
+//! (`app::workers`). After the login (`proxy::login`) the session loop (`proxy::session`) reads one command,
 //! parses it ([`protocol::Command`]), asks what the text means ([`sql::classify`]) and where it goes
 //! ([`routing::route`]), takes a server connection ([`backend::Lease`]) unless it holds one, writes the
 //! alignment and the command in one go, and pumps the reply through [`protocol::ResponseTracker`] without

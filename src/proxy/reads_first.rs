@@ -59,7 +59,7 @@ impl Session {
                 return drop(held.reset(&scratch).await);
             }
             let connection = held.lease.connection_mut();
-            let ended = timeout(OWN_COMMAND, connection.command(b"\x03ROLLBACK", &scratch)).await;
+            let ended = timeout(OWN_COMMAND, connection.query("ROLLBACK", &scratch)).await;
             if matches!(ended, Ok(Ok(_))) {
                 connection.prove_clean();
             }

@@ -16,7 +16,6 @@ use crate::{
     context::Kill,
     protocol::ServerError,
     routing::{self, Asked, Decision, Implicit, Situation, Target},
-    sql::Statement,
     telemetry::{Pin, Reason},
 };
 
@@ -26,11 +25,10 @@ impl Session {
         let config = self.worker.config();
         let rule = self.rule(&config, &request);
         let consistency = rule.and_then(|rule| rule.consistency).unwrap_or(config.reads.consistency);
-        if self.leaves_read_only_transaction(&request.statement) {
-            self.stop_reading();
-        }
         let transaction = self.implicit_transaction(&config);
-        let situation = Situation { route: &self.route.clone(), held: self.pin(), transaction };
+        let leaves = self.leaves_read_only_transaction(&request.statement);
+        let held = self.pin().filter(|_| !leaves);
+        let situation = Situation { route: &self.route.clone(), held, transaction };
         let decision = routing::route(&situation, &request.statement, rule);
         if decision.target == Target::Reject {
             self.count(Reason::Rejected);
@@ -46,7 +44,7 @@ impl Session {
         let limit = rule.and_then(|rule| rule.timeout);
         let mut search = if request.repeatable() { Search::default() } else { Search::once() };
         let before = self.state.pins();
-        if transaction == Implicit::Reading && decision.target != Target::Held {
+        if leaves || transaction == Implicit::Reading && decision.target != Target::Held {
             self.stop_reading();
         }
         self.find_insert_id(request.sql).await;
@@ -79,13 +77,10 @@ impl Session {
                     let refusing = exchanged.read_only.then(|| held.server.clone());
                     let finished = self.finish(held, &request, exchanged, reason).await;
                     self.count_pins(before);
-                    if let Some(server) = refusing
-                        && self.is_left_behind(&server, &request.statement, rule)
-                    {
-                        tracing::info!(session = self.entry.handle.id, server = %server.id, "pinned to a former writer");
-                        return finished.and(Err(End::Client));
-                    }
-                    return finished;
+                    return match refusing {
+                        Some(server) => finished.and_then(|()| self.leave_former_writer(&server, &request, rule)),
+                        None => finished,
+                    };
                 }
                 Err(failure) => failure,
             };
@@ -116,14 +111,19 @@ impl Session {
         }
     }
 
-    /// Whether the session is pinned, by other than a transaction, to a server that was the writer and is not any more. It
-    /// would be refused every write from now on. Only a new session gets to the new writer, so it is to end: the client
-    /// has the server's error, and a driver's pool takes out the connection.
-    fn is_left_behind(&self, server: &Server, statement: &Statement<'_>, rule: Option<&Rule>) -> bool {
+    /// Ends a session that is pinned, by other than a transaction, to a server that was the writer and is not any more. It
+    /// would be refused every write from now on, and only a new session gets to the new writer: the client has the
+    /// server's error, and a driver's pool takes out the connection.
+    fn leave_former_writer(&self, server: &Server, request: &Request<'_>, rule: Option<&Rule>) -> Result<(), End> {
         let free = Situation { route: &self.route, held: None, transaction: Implicit::None };
-        matches!(self.pin(), Some(pin) if pin != Pin::Transaction)
+        let left_behind = matches!(self.pin(), Some(pin) if pin != Pin::Transaction)
             && !self.worker.cluster().is_writer(server)
-            && routing::route(&free, statement, rule).target == Target::Writer
+            && routing::route(&free, &request.statement, rule).target == Target::Writer;
+        if left_behind {
+            tracing::info!(session = self.entry.handle.id, server = %server.id, "pinned to a former writer");
+            return Err(End::Client);
+        }
+        Ok(())
     }
 
     /// [`Self::acquire`], which may wait for long, until the statement or the session is killed.
