@@ -35,7 +35,7 @@ fuzz_target!(|input: &[u8]| {
 });
 
 fn account() -> Account {
-    Account { passwords: vec![Secret::new(PASSWORD.to_owned())] }
+    Account { passwords: vec![Secret::new(PASSWORD.to_owned())], plugin: None }
 }
 
 fn challenge(seed: usize) -> Challenge {
@@ -43,6 +43,7 @@ fn challenge(seed: usize) -> Challenge {
     let rsa = KEY.get_or_init(|| RsaKey::generate().expect("the machine has randomness"));
     Challenge {
         nonce: NONCE,
+        message: [7; 32],
         announced: [Some(Plugin::CachingSha2), Some(Plugin::Native), None][seed % 3],
         preferred: Plugin::CachingSha2,
         capabilities: Capabilities::PLUGIN_AUTH.with(Capabilities::SECURE_CONNECTION),

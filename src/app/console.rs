@@ -86,7 +86,7 @@ async fn converse(socket: Socket, host: String, id: u32, context: &Context, door
 /// Without a password, only who sits at the machine is let in.
 fn account(admin: &Admin, name: &[u8], local: bool) -> Option<Account> {
     let known = name == admin.user.as_bytes() && (local || !admin.password.expose().is_empty());
-    known.then(|| Account { passwords: vec![admin.password.clone()] })
+    known.then(|| Account { passwords: vec![admin.password.clone()], plugin: None })
 }
 
 fn is_local(socket: &Socket) -> bool {

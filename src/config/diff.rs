@@ -186,10 +186,11 @@ fn server(server: &Server) -> Settings<'_> {
 }
 
 fn user(user: &User) -> Settings<'_> {
-    let User { name, password, old_password, max_clients } = user;
+    let User { name, password, old_password, plugin, max_clients } = user;
     Settings::new(format!("users.{name}"), Applies::NextSession)
         .secret("password", Some(password))
         .secret("old_password", old_password.as_ref())
+        .with("plugin", or_none(plugin.map(Keyword::keyword)))
         .with("max_clients", or_none(max_clients.as_ref()))
 }
 

@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use super::{
-    Algorithm, Balance, ClientTlsMode, Consistency, InvalidValue, LogFormat, Role, Route, RuleTarget,
+    Algorithm, Balance, ClientPlugin, ClientTlsMode, Consistency, InvalidValue, LogFormat, Role, Route, RuleTarget,
     ServerCompression, ServerId, ServerTlsMode, State, Transactions, problem::nearest,
 };
 
@@ -75,6 +75,14 @@ impl Keyword for Algorithm {
 
 impl Keyword for ServerCompression {
     const WORDS: &'static [(&'static str, Self)] = &[("none", Self::None), ("zlib", Self::Zlib), ("zstd", Self::Zstd)];
+}
+
+impl Keyword for ClientPlugin {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("mysql_native_password", Self::Native),
+        ("caching_sha2_password", Self::CachingSha2),
+        ("client_ed25519", Self::Ed25519),
+    ];
 }
 
 impl Keyword for LogFormat {
@@ -164,6 +172,7 @@ mod tests {
         every_word::<ServerTlsMode>();
         every_word::<Algorithm>();
         every_word::<ServerCompression>();
+        every_word::<ClientPlugin>();
         every_word::<LogFormat>();
     }
 

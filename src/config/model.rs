@@ -126,14 +126,25 @@ pub struct User {
     pub password: Secret,
     /// While a password is being changed: the one that is valid, too, for clients and towards servers.
     pub old_password: Option<Secret>,
+    /// How clients prove the password; None: as they like.
+    pub plugin: Option<ClientPlugin>,
     /// Sessions at once; None: as many as there may be of all users.
     pub max_clients: Option<u32>,
+}
+
+/// How a client proves its password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientPlugin {
+    Native,
+    CachingSha2,
+    /// MariaDB's.
+    Ed25519,
 }
 
 impl User {
     /// A user with one password.
     pub fn new(name: impl Into<String>, password: Secret) -> Self {
-        Self { name: name.into(), password, old_password: None, max_clients: None }
+        Self { name: name.into(), password, old_password: None, plugin: None, max_clients: None }
     }
 
     /// Every password that is valid.

@@ -70,6 +70,7 @@ fn user(section: &mut Section<'_, '_>) -> User {
         name,
         password: PASSWORD.read(section).unwrap_or_default(),
         old_password: OLD_PASSWORD.read(section),
+        plugin: section.field("plugin", keyword),
         max_clients: section.field("max_clients", whole(1..=1_000_000)),
     }
 }

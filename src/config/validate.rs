@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Address, Config, Role, Route, RuleTarget, ServerId, ServerTlsMode, State};
+use super::{Address, ClientPlugin, Config, Role, Route, RuleTarget, ServerId, ServerTlsMode, State};
 
 /// Every problem as key path and message.
 pub(super) fn check(config: &Config) -> Vec<(String, String)> {
@@ -14,6 +14,7 @@ pub(super) fn check(config: &Config) -> Vec<(String, String)> {
     writers_are_clear(config, &mut found);
     targets_exist(config, &mut found);
     tls_is_complete(config, &mut found);
+    plugins_have_passwords(config, &mut found);
     found.0
 }
 
@@ -139,6 +140,14 @@ fn targets_exist(config: &Config, found: &mut Found) {
 
 fn no_group(name: &str) -> String {
     format!("no server is in the group `{name}`")
+}
+
+fn plugins_have_passwords(config: &Config, found: &mut Found) {
+    for (index, user) in config.users.iter().enumerate() {
+        if user.plugin == Some(ClientPlugin::Ed25519) && user.passwords().any(|password| password.expose().is_empty()) {
+            found.problem(format!("users[{index}].plugin"), "an empty password signs nothing");
+        }
+    }
 }
 
 fn tls_is_complete(config: &Config, found: &mut Found) {

@@ -19,9 +19,9 @@ pub use turns::Turns;
 
 use crate::{
     backend::Cluster,
-    config::{Config, ServerId},
+    config::{ClientPlugin, Config, ServerId},
     protocol::{
-        auth::{Account, RsaKey},
+        auth::{Account, Plugin, RsaKey},
         gtid::Position,
     },
     telemetry::Metrics,
@@ -94,7 +94,12 @@ impl Context {
     pub fn account(&self, name: &[u8]) -> Option<Account> {
         let config = self.config.load();
         let user = config.users.iter().find(|user| user.name.as_bytes() == name)?;
-        Some(Account { passwords: user.passwords().cloned().collect() })
+        let plugin = user.plugin.map(|plugin| match plugin {
+            ClientPlugin::Native => Plugin::Native,
+            ClientPlugin::CachingSha2 => Plugin::CachingSha2,
+            ClientPlugin::Ed25519 => Plugin::Ed25519,
+        });
+        Some(Account { passwords: user.passwords().cloned().collect(), plugin })
     }
 
     /// How many sessions the user may have at once, if there are more of them.

@@ -273,6 +273,7 @@ impl Session {
     async fn authenticate(&mut self, change: &ChangeUser) -> Result<crate::config::Secret, End> {
         let challenge = Challenge {
             nonce: self.nonce,
+            message: login::message(),
             announced: None,
             preferred: login::preferred(self.worker.cluster().mode.dialect),
             capabilities: self.capabilities,

@@ -12,7 +12,7 @@ use crate::{
     net::{PacketStream, ReadError, Scratch, Socket, Stream},
     protocol::{
         Capabilities, Greeting, ServerError, Status,
-        auth::{Account, Attempt, Challenge, Channel, ClientAuth, ClientStep, Plugin, RsaKey},
+        auth::{Account, Attempt, Challenge, Channel, ClientAuth, ClientStep, Message, Plugin, RsaKey},
         greeting::Nonce,
         login::{FirstPacket, Login},
     },
@@ -154,6 +154,7 @@ impl Door {
         let announced = Plugin::named(&greeting.plugin);
         let challenge = Challenge {
             nonce: greeting.nonce,
+            message: message(),
             announced,
             preferred: announced.unwrap_or(Plugin::CachingSha2),
             capabilities: self.capabilities,
@@ -244,6 +245,11 @@ pub fn preferred(dialect: Dialect) -> Plugin {
         Dialect::MySql => Plugin::CachingSha2,
         Dialect::MariaDb => Plugin::Native,
     }
+}
+
+/// What `client_ed25519` is to sign.
+pub fn message() -> Message {
+    rand::rng().random()
 }
 
 /// Random bytes without NUL and `$`, which some clients take for the end.

@@ -23,6 +23,16 @@ fn is_of(flavor: Flavor, program: &Path) -> bool {
     String::from_utf8_lossy(&said.stdout).contains("MariaDB") == (flavor == Flavor::MariaDb)
 }
 
+/// The folder with the plugins of MariaDB's clients.
+pub fn plugins() -> Option<PathBuf> {
+    let program = Installation::find(Flavor::MariaDb)?.program().to_owned();
+    let trees = program.ancestors().skip(2).map(|tree| tree.join("usr/lib"));
+    let system = [PathBuf::from("/usr/lib")];
+    let libraries = trees.chain(system).flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().flatten());
+    let mut folders = libraries.map(|library| library.path().join("libmariadb3/plugin"));
+    folders.find(|folder| folder.join("client_ed25519.so").is_file())
+}
+
 /// `mysql` or `mariadb`, about to log in as `app` to a port; results come as bare lines.
 pub fn client(flavor: Flavor, port: u16) -> Option<Command> {
     let name = if flavor == Flavor::MySql9 { "mysql" } else { "mariadb" };

@@ -125,7 +125,7 @@ fn everything_changed() -> Vec<Change> {
     let new = entries(
         "route = \"reader\"\nproxy_protocol = [\"::1\"]",
         "address = \"a:2\"\nrole = \"auto\"\nweight = 7\nstate = \"drain\"\ngroups = [\"g\"]\nmax_connections = 7",
-        "password = \"b\"\nold_password = \"a\"\nmax_clients = 7",
+        "password = \"b\"\nold_password = \"a\"\nplugin = \"client_ed25519\"\nmax_clients = 7",
         "tables = [\"t\"]\nschemas = [\"s\"]\nusers = [\"u\"]\nclient_addresses = [\"::1\"]\ndigests = [\"1\"]\n\
          regex = \"r\"\nto = \"writer\"\ntimeout = \"2s\"\nmax_concurrency = 7\nconsistency = \"global\"",
     );

@@ -8,7 +8,7 @@ use aws_lc_rs::{
     digest::{SHA256, digest},
 };
 
-use super::{Channel, Plugin, RsaKey, Switch, caching_sha2, more_data, native, xor};
+use super::{Channel, Message, Plugin, RsaKey, Switch, caching_sha2, ed25519, more_data, native, xor};
 use crate::config::Secret;
 use crate::protocol::capabilities::Capabilities;
 use crate::protocol::errors::{ServerError, UsingPassword};
@@ -16,18 +16,19 @@ use crate::protocol::greeting::Nonce;
 
 /// Plugins of MariaDB's clients that Weir does not have, and what they name when they lack the announced one. They know
 /// `mysql_native_password` in any case, `caching_sha2_password` only if its library is installed.
-const MARIADB_PLUGINS: [&[u8]; 5] =
-    [b"client_ed25519", b"dialog", b"parsec", b"auth_gssapi_client", b"dummy_fallback_auth"];
+const MARIADB_PLUGINS: [&[u8]; 4] = [b"dialog", b"parsec", b"auth_gssapi_client", b"dummy_fallback_auth"];
 
 /// What a client was asked with: the same for every attempt on one connection.
 #[derive(Debug, Clone)]
 pub struct Challenge {
     /// The greeting's nonce.
     pub nonce: Nonce,
+    /// What `client_ed25519` is to sign: random, and new with every attempt.
+    pub message: Message,
     /// The plugin that the greeting named. None at `COM_CHANGE_USER`: then an empty response says nothing, because some
     /// clients wait to be asked.
     pub announced: Option<Plugin>,
-    /// The plugin for clients that name one that Weir does not have.
+    /// The plugin for clients that name one that Weir does not have, if the account does not say.
     pub preferred: Plugin,
     /// What both sides agreed on.
     pub capabilities: Capabilities,
@@ -55,6 +56,8 @@ pub struct Attempt<'a> {
 pub struct Account {
     /// None means that nobody gets in.
     pub passwords: Vec<Secret>,
+    /// How they are to be proven; None: as the client likes.
+    pub plugin: Option<Plugin>,
 }
 
 /// What to do next.
@@ -123,16 +126,23 @@ impl ClientAuth {
         if !self.challenge.capabilities.has(Capabilities::SECURE_CONNECTION) {
             return ClientStep::Reject(ServerError::old_client());
         }
+        let wanted = self.account.plugin;
         if !self.challenge.capabilities.has(Capabilities::PLUGIN_AUTH) {
-            return self.proof(Plugin::Native, response);
+            return match wanted {
+                None | Some(Plugin::Native) => self.proof(Plugin::Native, response),
+                Some(_) => ClientStep::Reject(ServerError::old_client()),
+            };
         }
-        match Plugin::named(name) {
-            Some(plugin @ (Plugin::Native | Plugin::CachingSha2)) => {
+        match (Plugin::named(name), wanted) {
+            (named, Some(wanted)) if named != Some(wanted) => self.switch(wanted),
+            (Some(plugin @ (Plugin::Native | Plugin::CachingSha2)), _) => {
                 if response.is_empty() && self.challenge.announced != Some(plugin) {
                     return self.switch(plugin);
                 }
                 self.proof(plugin, response)
             }
+            // The greeting's nonce is not what it signs.
+            (Some(Plugin::Ed25519), _) => self.switch(Plugin::Ed25519),
             _ if MARIADB_PLUGINS.contains(&name) => self.switch(Plugin::Native),
             _ => self.switch(self.challenge.preferred),
         }
@@ -140,7 +150,10 @@ impl ClientAuth {
 
     fn switch(&mut self, plugin: Plugin) -> ClientStep {
         self.state = State::Proof(plugin);
-        ClientStep::Send(Switch::payload(plugin, &self.challenge.nonce))
+        ClientStep::Send(match plugin {
+            Plugin::Ed25519 => Switch::to_sign(&self.challenge.message),
+            other => Switch::payload(other, &self.challenge.nonce),
+        })
     }
 
     fn proof(&mut self, plugin: Plugin, response: &[u8]) -> ClientStep {
@@ -162,6 +175,13 @@ impl ClientAuth {
                     }
                     step => step,
                 }
+            }
+            (Plugin::Ed25519, answer) => {
+                let (message, signature) = (self.challenge.message, answer.first_chunk());
+                let signature = signature.filter(|_| answer.len() == ed25519::LENGTH);
+                self.judge(UsingPassword::Yes, None, |password| {
+                    signature.is_some_and(|signature| ed25519::verify(password, &message, signature))
+                })
             }
             _ => ClientStep::Reject(ServerError::bad_handshake()),
         }

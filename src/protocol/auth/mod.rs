@@ -5,6 +5,7 @@
 
 mod caching_sha2;
 mod client;
+mod ed25519;
 mod native;
 mod rsa;
 mod server;
@@ -13,6 +14,7 @@ mod sha256;
 mod tests;
 
 pub use client::{Account, Attempt, Challenge, ClientAuth, ClientStep};
+pub use ed25519::Message;
 pub use rsa::{KeyError, RsaKey};
 pub use server::{LoggedIn, LoginError, LoginRequest, ServerLogin, ServerStep, TlsUse};
 
@@ -31,6 +33,8 @@ pub enum Plugin {
     Native,
     /// `caching_sha2_password`: SHA-256 challenge and response, or the password itself over a secure channel or RSA.
     CachingSha2,
+    /// `client_ed25519`: a signature. MariaDB's.
+    Ed25519,
     /// `sha256_password`: the password itself over a secret channel or RSA. Only towards servers, where unknown users are
     /// asked for it, too.
     Sha256,
@@ -44,6 +48,7 @@ impl Plugin {
         match self {
             Self::Native => b"mysql_native_password",
             Self::CachingSha2 => b"caching_sha2_password",
+            Self::Ed25519 => b"client_ed25519",
             Self::Sha256 => b"sha256_password",
             Self::Clear => b"mysql_clear_password",
         }
@@ -51,7 +56,8 @@ impl Plugin {
 
     /// The plugin of that name, if Weir has it.
     pub fn named(name: &[u8]) -> Option<Self> {
-        [Self::Native, Self::CachingSha2, Self::Sha256, Self::Clear].into_iter().find(|plugin| plugin.name() == name)
+        let all = [Self::Native, Self::CachingSha2, Self::Ed25519, Self::Sha256, Self::Clear];
+        all.into_iter().find(|plugin| plugin.name() == name)
     }
 }
 
@@ -82,10 +88,18 @@ struct Switch<'a> {
 
 impl<'a> Switch<'a> {
     fn payload(plugin: Plugin, nonce: &Nonce) -> Vec<u8> {
+        let nonce = nul_terminated(nonce);
+        Switch { plugin: plugin.name(), nonce: &nonce }.put()
+    }
+
+    fn to_sign(message: &Message) -> Vec<u8> {
+        Switch { plugin: Plugin::Ed25519.name(), nonce: message }.put()
+    }
+
+    fn put(&self) -> Vec<u8> {
         let mut out = vec![SWITCH];
-        put_nul(&mut out, plugin.name());
-        out.extend_from_slice(nonce);
-        out.push(0);
+        put_nul(&mut out, self.plugin);
+        out.extend_from_slice(self.nonce);
         out
     }
 
@@ -99,6 +113,11 @@ impl<'a> Switch<'a> {
     /// The nonce of the plugins that take 20 bytes (and a NUL that says nothing).
     fn nonce(&self) -> Result<Nonce, Malformed> {
         self.nonce.first_chunk::<NONCE_LENGTH>().copied().ok_or(Malformed("switch: nonce"))
+    }
+
+    /// What `client_ed25519` is to sign.
+    fn message(&self) -> Result<Message, Malformed> {
+        self.nonce.first_chunk().copied().ok_or(Malformed("switch: message"))
     }
 }
 

@@ -6,7 +6,8 @@ use std::fmt;
 use thiserror::Error;
 
 use super::{
-    Channel, KeyError, MORE_DATA, Plugin, SWITCH, Switch, caching_sha2, native, nul_terminated, rsa, sha256, xor,
+    Channel, KeyError, MORE_DATA, Message, Plugin, SWITCH, Switch, caching_sha2, ed25519, native, nul_terminated, rsa,
+    sha256, xor,
 };
 use crate::config::Secret;
 use crate::protocol::capabilities::Capabilities;
@@ -139,6 +140,8 @@ pub struct ServerLogin {
     channel: Channel,
     plugin: Plugin,
     nonce: Nonce,
+    /// What `client_ed25519` is to sign; only a switch to it tells.
+    message: Message,
     key: Key,
 }
 
@@ -167,7 +170,8 @@ impl ServerLogin {
         }
         let capabilities = wanted.intersect(offered);
         let plugin = first_plugin(greeting);
-        let mut login = Self { request, capabilities, channel, plugin, nonce: greeting.nonce, key: Key::NotAsked };
+        let (nonce, message, key) = (greeting.nonce, Message::default(), Key::NotAsked);
+        let mut login = Self { request, capabilities, channel, plugin, nonce, message, key };
         let step = if refused {
             ServerStep::Failed(LoginError::NoTls)
         } else if capabilities.has(Capabilities::SSL) {
@@ -228,6 +232,7 @@ impl ServerLogin {
         match plugin {
             Plugin::Clear if self.channel != Channel::Tls => return Err(LoginError::NotSecret),
             Plugin::Clear => {}
+            Plugin::Ed25519 => self.message = switch.message()?,
             Plugin::Native | Plugin::CachingSha2 | Plugin::Sha256 => self.nonce = switch.nonce()?,
         }
         self.plugin = plugin;
@@ -240,6 +245,7 @@ impl ServerLogin {
         let password = self.request.password.expose().as_bytes();
         match self.plugin {
             Plugin::Clear => nul_terminated(password),
+            Plugin::Ed25519 => ed25519::sign(password, &self.message).to_vec(),
             _ if password.is_empty() => Vec::new(),
             Plugin::Native => native::scramble(password, &self.nonce),
             Plugin::CachingSha2 => caching_sha2::scramble(password, &self.nonce),

@@ -13,6 +13,7 @@ use crate::protocol::greeting::Greeting;
 use crate::protocol::login::{Attributes, FirstPacket, Login};
 
 const NONCE: Nonce = *b"ABCDEFGHIJKLMNOPQRST";
+const MESSAGE: Message = *b"abcdefghijklmnopqrstuvwxyz012345";
 const OK: &[u8] = b"\x00\x00\x00\x02\x00\x00\x00";
 
 fn key() -> RsaKey {
@@ -22,7 +23,7 @@ fn key() -> RsaKey {
 
 fn account(passwords: &[&str]) -> Option<Account> {
     let passwords = passwords.iter().map(|text| Secret::new((*text).to_owned())).collect();
-    Some(Account { passwords })
+    Some(Account { passwords, plugin: None })
 }
 
 fn greeting(plugin: &[u8]) -> Greeting {
@@ -52,7 +53,7 @@ fn request(password: &str, tls: TlsUse) -> LoginRequest {
 
 fn challenge(announced: Option<Plugin>, preferred: Plugin, channel: Channel) -> Challenge {
     let capabilities = Capabilities::PLUGIN_AUTH.with(Capabilities::SECURE_CONNECTION);
-    Challenge { nonce: NONCE, announced, preferred, capabilities, channel, rsa: Some(key()) }
+    Challenge { nonce: NONCE, message: MESSAGE, announced, preferred, capabilities, channel, rsa: Some(key()) }
 }
 
 /// Lets a `ServerLogin` log in to a `ClientAuth`; yields what it came to, and the headers of what was sent to the client.

@@ -7,10 +7,11 @@ fn clients_are_asked_with_a_plugin_that_they_know() {
     use Plugin::{CachingSha2, Native};
     let native = native::scramble(b"secret", &NONCE);
     let sha2 = caching_sha2::scramble(b"secret", &NONCE);
+    let signature = ed25519::sign(b"secret", &MESSAGE);
     let asked = |plugin| Some(Switch::payload(plugin, &NONCE));
     /// Announced, the client's plugin, its response, what it is sent: none if it gets in at once.
     type Case<'a> = (Option<Plugin>, &'a [u8], &'a [u8], Option<Vec<u8>>);
-    let cases: [Case<'_>; 11] = [
+    let cases: [Case<'_>; 12] = [
         (Some(CachingSha2), b"mysql_native_password", &native, None),
         (Some(CachingSha2), b"mysql_native_password", b"", asked(Native)),
         (Some(Native), b"caching_sha2_password", &sha2, None),
@@ -19,7 +20,8 @@ fn clients_are_asked_with_a_plugin_that_they_know() {
         (Some(CachingSha2), b"mysql_clear_password", b"secret\0", asked(CachingSha2)),
         (Some(CachingSha2), b"sha256_password", b"", asked(CachingSha2)),
         (Some(CachingSha2), b"", b"", asked(CachingSha2)),
-        (Some(CachingSha2), b"client_ed25519", b"", asked(Native)),
+        (Some(CachingSha2), b"client_ed25519", b"", Some(Switch::to_sign(&MESSAGE))),
+        (Some(Native), b"client_ed25519", &signature, Some(Switch::to_sign(&MESSAGE))),
         (Some(CachingSha2), b"dialog", b"", asked(Native)),
         (Some(CachingSha2), b"dummy_fallback_auth", b"", asked(Native)),
     ];
@@ -31,11 +33,72 @@ fn clients_are_asked_with_a_plugin_that_they_know() {
             (ClientStep::Send(sent), Some(expected)) => {
                 assert_eq!(&sent, expected, "{announced:?} {}", plugin.escape_ascii());
                 let plugin = Plugin::named(Switch::parse(&sent[1..]).unwrap().plugin).unwrap();
-                auth.answer(if plugin == Native { &native } else { &sha2 })
+                auth.answer(match plugin {
+                    Native => &native,
+                    CachingSha2 => &sha2,
+                    _ => &signature,
+                })
             }
             (step, _) => step,
         };
         assert!(matches!(step, ClientStep::Accept { .. }), "{announced:?} {}: {step:?}", plugin.escape_ascii());
+    }
+}
+
+#[test]
+fn an_account_may_want_one_plugin() {
+    use Plugin::{CachingSha2, Ed25519, Native};
+    let proof = |plugin| match plugin {
+        Native => native::scramble(b"secret", &NONCE),
+        CachingSha2 => caching_sha2::scramble(b"secret", &NONCE),
+        _ => ed25519::sign(b"secret", &MESSAGE).to_vec(),
+    };
+    for wanted in [Native, CachingSha2, Ed25519] {
+        for named in [Native, CachingSha2, Ed25519] {
+            let account = Account { plugin: Some(wanted), ..account(&["secret"]).unwrap() };
+            let challenge = challenge(Some(Native), CachingSha2, Channel::Tls);
+            // Right for the plugin that the client named; what was announced counts for nothing else.
+            let response = proof(named);
+            let attempt = Attempt { user: b"app", host: b"h", plugin: Some(named.name()), response: &response };
+            let (mut auth, mut step) = ClientAuth::begin(challenge, attempt, Some(account));
+            let at_once = named == wanted && wanted != Ed25519;
+            if let ClientStep::Send(sent) = &step {
+                assert_eq!(Switch::parse(&sent[1..]).unwrap().plugin, wanted.name(), "{wanted:?} {named:?}");
+                assert!(!at_once, "{wanted:?} {named:?}");
+                step = auth.answer(&proof(wanted));
+            }
+            assert!(matches!(step, ClientStep::Accept { .. }), "{wanted:?} {named:?}: {step:?}");
+        }
+    }
+}
+
+#[test]
+fn signatures_of_any_other_shape_are_refused() {
+    let right = ed25519::sign(b"secret", &MESSAGE);
+    let other = ed25519::sign(b"secret", &[1; 32]);
+    let long = [&right[..], b"\0"].concat();
+    let cases: [(&str, &[u8]); 7] = [
+        ("nothing", b""),
+        ("a byte", b"\0"),
+        ("cut", &right[..63]),
+        ("long", &long),
+        ("of another message", &other),
+        ("zeros", &[0; 64]),
+        ("the password", b"secret\0"),
+    ];
+    for (name, answer) in cases {
+        for account in [account(&["secret"]), account(&["secret", ""]), account(&[]), None] {
+            let challenge = challenge(Some(Plugin::Native), Plugin::Native, Channel::Tls);
+            let attempt =
+                Attempt { user: b"app", host: b"10.0.0.1", plugin: Some(Plugin::Ed25519.name()), response: b"" };
+            let (mut auth, _) = ClientAuth::begin(challenge, attempt, account);
+            let step = auth.answer(answer);
+            assert!(
+                matches!(&step, ClientStep::Reject(error) if error.to_string() == denied("YES")),
+                "{name}: {step:?}"
+            );
+            assert!(matches!(auth.answer(&right), ClientStep::Reject(_)), "{name}: the check is over");
+        }
     }
 }
 
@@ -48,6 +111,14 @@ fn old_clients_are_judged_by_what_they_can() {
         ("8-byte nonces", Capabilities::PLUGIN_AUTH, Some(old)),
         ("nothing", Capabilities::NONE, Some(old)),
     ];
+    for plugin in [Plugin::CachingSha2, Plugin::Ed25519] {
+        let challenge = challenge(Some(Plugin::Native), Plugin::Native, Channel::Plain);
+        let challenge = Challenge { capabilities: Capabilities::SECURE_CONNECTION, ..challenge };
+        let attempt = Attempt { user: b"app", host: b"h", plugin: None, response: &native };
+        let account = Account { plugin: Some(plugin), ..account(&["secret"]).unwrap() };
+        let step = ClientAuth::begin(challenge, attempt, Some(account)).1;
+        assert!(matches!(&step, ClientStep::Reject(error) if error.code == old), "{plugin:?}: {step:?}");
+    }
     for (name, capabilities, refusal) in cases {
         let challenge =
             Challenge { capabilities, ..challenge(Some(Plugin::CachingSha2), Plugin::CachingSha2, Channel::Plain) };

@@ -59,7 +59,8 @@ fn the_first_plugin_is_the_announced_one_or_the_familys() {
 fn servers_that_ask_too_much_are_left() {
     let clear = [&[SWITCH][..], Plugin::Clear.name(), b"\0"].concat();
     let short_nonce = [&[SWITCH][..], Plugin::Native.name(), b"\0short"].concat();
-    let cases: [(&[u8], &str); 8] = [
+    let cases: [(&[u8], &str); 9] = [
+        (b"\xFEclient_ed25519\0less than 32 bytes", "Malformed"),
         (&[SWITCH], "OldPassword"),
         (&clear, "NotSecret"),
         (&short_nonce, "Malformed"),
@@ -107,6 +108,17 @@ fn sha256_sends_the_password_or_asks_for_the_key() {
             let ServerStep::Send(sent) = login.answer(&more_data(key().public_pem().as_bytes())) else { panic!() };
             assert_eq!(key().decrypt(&sent).map(|text| xor(&text, &NONCE)), Some(b"secret\0".to_vec()));
         }
+    }
+}
+
+#[test]
+fn a_signature_goes_to_servers_that_ask_for_one() {
+    for (password, end) in [("secret", &b""[..]), ("secret", b"\0"), ("", b"")] {
+        let greeting = greeting(Plugin::Native.name());
+        let (mut login, _) = ServerLogin::begin(&greeting, request(password, TlsUse::Disabled), Channel::Plain);
+        let step = login.answer(&[&Switch::to_sign(&MESSAGE)[..], end].concat());
+        let ServerStep::Send(sent) = step else { panic!("{password:?}: {step:?}") };
+        assert_eq!(sent, ed25519::sign(password.as_bytes(), &MESSAGE), "{password:?}");
     }
 }
 
