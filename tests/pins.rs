@@ -204,7 +204,7 @@ impl OldClient {
         let mut bytes = Vec::new();
         put_packets(&mut bytes, &mut 0, payload);
         self.0.packets.write_bytes(&bytes).await.unwrap();
-        let mut tracker = ResponseTracker::new(shape, false);
+        let mut tracker = ResponseTracker::new(shape, Capabilities::NONE);
         self.0.packets.sequence = 1;
         while !tracker.is_done() {
             let (mut sequence, mut payload, mut packet) = (self.0.packets.sequence, Vec::new(), Vec::new());

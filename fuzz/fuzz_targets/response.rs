@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use weir::protocol::{Control, ResponseTracker, Shape};
+use weir::protocol::{Capabilities, Control, ResponseTracker, Shape};
 
 const SHAPES: [Shape; 5] = [Shape::Results, Shape::Rows, Shape::Prepare, Shape::Simple, Shape::Text];
 
@@ -16,11 +16,12 @@ struct Walk {
     malformed: bool,
 }
 
-fuzz_target!(|input: (u8, bool, Vec<u8>, Vec<u8>)| {
-    let (shape, deprecate_eof, cuts, reply) = input;
+fuzz_target!(|input: (u8, u64, Vec<u8>, Vec<u8>)| {
+    let (shape, capabilities, cuts, reply) = input;
+    let capabilities = Capabilities::from_bits(capabilities);
     let shape = SHAPES[usize::from(shape) % SHAPES.len()];
-    let whole = walk(shape, deprecate_eof, &reply, &[]);
-    let pieces = walk(shape, deprecate_eof, &reply, &cuts);
+    let whole = walk(shape, capabilities, &reply, &[]);
+    let pieces = walk(shape, capabilities, &reply, &cuts);
     // Bytes that pass in front of a malformed packet may be offered with it or without.
     if !whole.malformed {
         assert_eq!(whole, pieces);
@@ -28,8 +29,8 @@ fuzz_target!(|input: (u8, bool, Vec<u8>, Vec<u8>)| {
     assert_eq!((whole.controls, whole.done, whole.malformed), (pieces.controls, pieces.done, pieces.malformed));
 });
 
-fn walk(shape: Shape, deprecate_eof: bool, reply: &[u8], cuts: &[u8]) -> Walk {
-    let mut tracker = ResponseTracker::new(shape, deprecate_eof);
+fn walk(shape: Shape, capabilities: Capabilities, reply: &[u8], cuts: &[u8]) -> Walk {
+    let mut tracker = ResponseTracker::new(shape, capabilities);
     let mut walk = Walk { controls: Vec::new(), taken: 0, done: false, malformed: false };
     let mut end = 0;
     let mut cuts = cuts.iter();

@@ -23,7 +23,7 @@ use crate::{
     },
     config::{Config, Role, ServerId, State},
     context::Context,
-    protocol::ServerVersion,
+    protocol::{Capabilities, ServerVersion},
     sql::Mode,
 };
 
@@ -202,6 +202,7 @@ impl Servers {
             new.version.clone_from(&last.version);
             new.collation = last.collation.unwrap_or(UNKNOWN_COLLATION);
             new.has_positions = last.position.is_some();
+            new.extras = self.common(version.extras());
         }
         let mut seen = self.watched.values().filter_map(|watched| watched.last.as_ref()).peekable();
         new.repeatable_reads = seen.peek().is_none() || seen.any(|last| last.repeatable_reads);
@@ -217,6 +218,13 @@ impl Servers {
             tracing::info!(before = text(before), after = text(after), "the writer changed");
         }
         self.context.publish(new);
+    }
+
+    /// What all servers have of the writer's capabilities. For those without query attributes, these are taken out.
+    fn common(&self, writer: Capabilities) -> Capabilities {
+        let versions = self.watched.values().filter_map(|watched| watched.last.as_ref()).map(|last| &last.version);
+        let extras = versions.map(|version| ServerVersion::parse(version.as_bytes()).extras());
+        extras.fold(writer, Capabilities::intersect).with(writer.intersect(Capabilities::QUERY_ATTRIBUTES))
     }
 
     /// The server whose version and position stand for all.

@@ -67,6 +67,7 @@ pub fn cluster(config: &Config, links: &Arc<Links>, metrics: &Metrics, old: Opti
         cluster.mode = old.mode;
         cluster.version.clone_from(&old.version);
         cluster.collation = old.collation;
+        cluster.extras = old.extras;
         cluster.has_positions = old.has_positions;
         cluster.repeatable_reads = old.repeatable_reads;
         let writer = old.writer.and_then(|place| old.members.get(place)).map(|member| &member.server.id);

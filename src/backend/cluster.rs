@@ -13,7 +13,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use super::{Links, Pool, shelf::Ages};
 use crate::{
     config::{self, Balance, Role, ServerId, State},
-    protocol::gtid::Position,
+    protocol::{Capabilities, ServerVersion, gtid::Position},
     routing::Candidate,
     sql::{Dialect, Mode},
     telemetry::ServerMetrics,
@@ -153,6 +153,8 @@ pub struct Cluster {
     pub version: String,
     /// The collation that clients are greeted with: some choose their own by it.
     pub collation: u8,
+    /// What changes bytes of commands or results and not every server has, as far as these have it.
+    pub extras: Capabilities,
     /// Whether commits can be followed by their GTIDs. Without, reads after a write go to the writer for a while.
     pub has_positions: bool,
     /// Some server's default isolation level promises that reads can be repeated.
@@ -178,6 +180,7 @@ impl Cluster {
             mode,
             version: UNKNOWN_VERSION.to_owned(),
             collation: UNKNOWN_COLLATION,
+            extras: ServerVersion::parse(UNKNOWN_VERSION.as_bytes()).extras(),
             has_positions: false,
             repeatable_reads: true,
             generation: 0,
@@ -239,6 +242,7 @@ impl Cluster {
             && self.mode == other.mode
             && self.version == other.version
             && self.collation == other.collation
+            && self.extras == other.extras
             && self.has_positions == other.has_positions
             && self.repeatable_reads == other.repeatable_reads
             && Arc::ptr_eq(&self.links, &other.links)

@@ -13,7 +13,7 @@ use crate::{
     config::{Address, Secret},
     net::{PacketStream, Scratch},
     protocol::{
-        Capabilities, Change, Malformed, OkPacket, Prepared, ProxyHeader, Status, changes, code, column_count,
+        Capabilities, Change, Malformed, OkPacket, Prepared, ProxyHeader, ResultHead, Status, changes, code,
         put_packets, query_attributes, wire::Reader,
     },
     session::{CHARACTER_SETS, Settings, Value},
@@ -117,6 +117,10 @@ impl ServerConnection {
         now: Instant,
     ) -> Result<Self, ConnectError> {
         let (packets, capabilities, greeting) = dial(address, &identity, links, scratch).await?;
+        let lacking = identity.capabilities.indispensable().without(capabilities);
+        if lacking != Capabilities::NONE {
+            return Err(ConnectError::Lacking(lacking));
+        }
         let mut connection = Self {
             packets,
             identity,
@@ -263,9 +267,13 @@ impl ServerConnection {
         if payload.first() == Some(&0xFF) {
             return Err(refused(&payload));
         }
-        let prepared = Prepared::parse(&payload)?;
+        let prepared = Prepared::parse(&payload, self.capabilities)?;
         let eof = usize::from(!self.capabilities.has(Capabilities::DEPRECATE_EOF));
-        let packets = |count: u16| if count == 0 { 0 } else { usize::from(count) + eof };
+        let packets = |count: u16| match count {
+            0 => 0,
+            _ if !prepared.defined => eof,
+            count => usize::from(count) + eof,
+        };
         for _ in 0..packets(prepared.parameters) + packets(prepared.columns) {
             self.packets.read_payload(scratch, &mut payload, OWN_REPLY).await?;
         }
@@ -298,8 +306,8 @@ impl ServerConnection {
             Some(0xFE) if payload.len() < 9 => reply.status = OkPacket::parse_eof(&payload)?.status,
             Some(0xFF) => return Err(refused(&payload)),
             _ => {
-                let columns = column_count(&payload)?;
-                for _ in 0..columns + u64::from(!deprecate_eof) {
+                let definitions = ResultHead::parse(&payload, self.capabilities)?.definitions();
+                for _ in 0..definitions + u64::from(!deprecate_eof) {
                     self.packets.read_payload(scratch, &mut payload, OWN_REPLY).await?;
                 }
                 let mut size = 0;

@@ -48,6 +48,9 @@ pub enum ConnectError {
     Read(#[from] ReadError),
     #[error("the server sent a {0}")]
     Malformed(#[from] Malformed),
+    /// An older server than the one that clients were greeted for.
+    #[error("the server does not have {0:?}, which the client was promised")]
+    Lacking(Capabilities),
     #[error("the login failed: {0}")]
     Login(#[from] LoginError),
     /// Something that Weir asked for itself.

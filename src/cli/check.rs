@@ -19,6 +19,7 @@ use crate::{
         probe::probe,
     },
     config::{Config, Consistency, Keyword, Role, Server, State, User, duration_text},
+    protocol::{Capabilities, ServerVersion},
 };
 
 /// Prints the table; a failed check exits with 1.
@@ -122,7 +123,18 @@ fn report(config: &Config, answers: &[Answers]) -> Table {
     if seen.windows(2).any(|pair| matches!(pair, [(_, one), (_, other)] if one.dialect != other.dialect)) {
         problems.push(Problem::failure("MySQL and MariaDB servers are mixed".to_owned()));
     }
+    problems.extend(seen.iter().filter_map(|(server, one)| lagging_behind_in_protocol(server, one, &seen)));
     Table { rows, problems }
+}
+
+/// What clients are not offered because this server, of one family with the others, is older than they are.
+fn lagging_behind_in_protocol(server: &Server, one: &Observation, all: &[(&Server, &Observation)]) -> Option<Problem> {
+    let extras = |seen: &Observation| ServerVersion::parse(seen.version.as_bytes()).extras();
+    let family = all.iter().filter(|(_, seen)| seen.dialect == one.dialect);
+    let most = family.map(|(_, seen)| extras(seen)).fold(Capabilities::NONE, Capabilities::with);
+    let lacking = most.without(extras(one)).indispensable();
+    let text = || format!("{} does not have {lacking:?}, which clients are therefore not offered", server.id);
+    (lacking != Capabilities::NONE).then(|| Problem::warning(text()))
 }
 
 /// Whether Weir would write to it.

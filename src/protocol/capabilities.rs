@@ -121,6 +121,9 @@ impl Capabilities {
         .with(Self::CACHE_METADATA)
         .with(Self::BULK_UNIT_RESULTS);
 
+    /// The part of the fingerprint that Weir makes good where a server does not have it, or whose lack only forbids.
+    const DISPENSABLE: Self = Self::NO_SCHEMA.with(Self::LOCAL_FILES).with(Self::QUERY_ATTRIBUTES).with(Self::PROGRESS);
+
     /// The set with exactly these bits.
     pub const fn from_bits(bits: u64) -> Self {
         Self(bits)
@@ -170,6 +173,11 @@ impl Capabilities {
     /// connection that answers it must have it equal, because rows are passed on undecoded. Pools are keyed by it.
     pub const fn fingerprint(self) -> Self {
         self.intersect(Self::FINGERPRINT)
+    }
+
+    /// The part of the fingerprint without which a connection's replies are not what the client reads.
+    pub const fn indispensable(self) -> Self {
+        self.fingerprint().without(Self::DISPENSABLE)
     }
 }
 

@@ -17,6 +17,7 @@ pub mod code {
     pub const STMT_SEND_LONG_DATA: u8 = 0x18;
     pub const STMT_CLOSE: u8 = 0x19;
     pub const RESET_CONNECTION: u8 = 0x1F;
+    pub const STMT_BULK_EXECUTE: u8 = 0xFA;
 }
 
 /// One command of a client. Ids are the client's.
@@ -36,6 +37,8 @@ pub enum Command<'a> {
     ChangeUser(&'a [u8]),
     Prepare(&'a [u8]),
     Execute(Execute<'a>),
+    /// `COM_STMT_BULK_EXECUTE` (MariaDB).
+    BulkExecute(BulkExecute<'a>),
     LongData {
         statement: u32,
         parameter: u16,
@@ -87,6 +90,21 @@ impl Execute<'_> {
     pub const COUNTED: u8 = 8;
 }
 
+/// `COM_STMT_BULK_EXECUTE` behind its statement id: one statement with many rows of parameters.
+/// <https://mariadb.com/docs/server/reference/clientserver-protocol/3-binary-protocol-prepared-statements/com_stmt_bulk_execute>
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BulkExecute<'a> {
+    pub statement: u32,
+    pub flags: u16,
+    /// The types, two bytes each, if the flags say so; then the rows, each value behind an indicator.
+    pub parameters: &'a [u8],
+}
+
+impl BulkExecute<'_> {
+    /// `SEND_TYPES_TO_SERVER`: types stand in front of the rows. Without, they are those of the execute before.
+    pub const TYPED: u16 = 128;
+}
+
 /// The field that names a prepared statement.
 const STATEMENT: &str = "statement id";
 
@@ -112,6 +130,13 @@ impl<'a> Command<'a> {
                 iterations: reader.u32("iterations")?,
                 parameters: reader.rest(),
             }),
+            code::STMT_BULK_EXECUTE if capabilities.has(Capabilities::STMT_BULK_OPERATIONS) => {
+                Self::BulkExecute(BulkExecute {
+                    statement: reader.u32(STATEMENT)?,
+                    flags: reader.u16("bulk flags")?,
+                    parameters: reader.rest(),
+                })
+            }
             code::STMT_SEND_LONG_DATA => Self::LongData {
                 statement: reader.u32(STATEMENT)?,
                 parameter: reader.u16("parameter")?,
@@ -157,6 +182,11 @@ mod tests {
                 Ok(Command::Execute(Execute { statement: 2, flags: 1, iterations: 1, parameters: b"\0\x01" })),
             ),
             (b"\x17\x02\0\0\0", Err(Malformed("cursor type"))),
+            (
+                b"\xFA\x02\0\0\0\x80\0\x03\0",
+                Ok(Command::BulkExecute(BulkExecute { statement: 2, flags: 128, parameters: b"\x03\0" })),
+            ),
+            (b"\xFA\x02\0\0\0\x80", Err(Malformed("bulk flags"))),
             (b"\x18\x02\0\0\0\x03\0abc", Ok(Command::LongData { statement: 2, parameter: 3, data: b"abc" })),
             (b"\x19\x02\0\0\0", Ok(Command::Close { statement: 2 })),
             (b"\x1A\x02\0\0\0", Ok(Command::ResetStatement { statement: 2 })),
@@ -171,7 +201,7 @@ mod tests {
             (b"\xFF", Ok(Command::Unsupported(0xFF))),
         ];
         for (payload, expected) in cases {
-            assert_eq!(Command::parse(payload, Capabilities::NONE), *expected, "{payload:x?}");
+            assert_eq!(Command::parse(payload, Capabilities::STMT_BULK_OPERATIONS), *expected, "{payload:x?}");
         }
     }
 }

@@ -271,6 +271,11 @@ impl ServerError {
         Self::new(1235, b"42000", format!("This version of MySQL doesn't yet support '{what}'"))
     }
 
+    /// A command that servers do not have for the statement, or not for this client.
+    pub fn not_prepared_yet() -> Self {
+        Self::new(1295, b"HY000", "This command is not supported in the prepared statement protocol yet")
+    }
+
     /// A prepared statement that this client does not have; `command` is the server's name for the caller, such as
     /// `mysqld_stmt_execute`.
     pub fn unknown_statement(id: u32, command: &str) -> Self {

@@ -6,10 +6,19 @@
 //! <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_query_response.html>
 
 use super::{
+    Capabilities,
     ok::{OkPacket, Status},
     packet::{HEADER, Header, MAX_PAYLOAD},
     wire::{Malformed, Reader},
 };
+
+/// The first byte of an ERR packet.
+const ERR: u8 = 0xFF;
+/// How a report of MariaDB on a statement that takes long begins (`MARIADB_CLIENT_PROGRESS`): as an ERR packet with a number
+/// that no error has.
+const PROGRESS: &[u8] = &[ERR, 0xFF, 0xFF];
+/// The first packet of a result with columns has a number and perhaps a byte.
+const MAX_HEAD: usize = 10;
 
 /// A packet that ends a result is never longer than this in a sane reply, bytes.
 pub const MAX_CONTROL: usize = 128 * 1024;
@@ -55,7 +64,10 @@ enum State {
 enum Then {
     Rows,
     /// The columns of a prepared statement.
-    PreparedColumns(u16),
+    PreparedColumns {
+        count: u16,
+        defined: bool,
+    },
     Done,
 }
 
@@ -96,8 +108,8 @@ pub struct Progress {
 pub struct ResponseTracker {
     shape: Shape,
     state: State,
-    /// Servers send OK instead of EOF (`CLIENT_DEPRECATE_EOF`).
-    deprecate_eof: bool,
+    /// What was agreed on with the server: several change the form of a reply.
+    capabilities: Capabilities,
     /// The rows are the output parameters of a procedure: an OK follows, though the EOF behind them does not say so.
     output_parameters: bool,
     /// Bytes of the current packet that are still to come.
@@ -110,7 +122,8 @@ pub struct ResponseTracker {
 }
 
 impl ResponseTracker {
-    pub fn new(shape: Shape, deprecate_eof: bool) -> Self {
+    /// Follows the reply to a command on a connection with `capabilities`.
+    pub fn new(shape: Shape, capabilities: Capabilities) -> Self {
         let state = match shape {
             Shape::Rows | Shape::Events => State::Rows,
             _ => State::First,
@@ -118,7 +131,7 @@ impl ResponseTracker {
         Self {
             shape,
             state,
-            deprecate_eof,
+            capabilities,
             output_parameters: false,
             skip: 0,
             continued: false,
@@ -208,6 +221,13 @@ impl ResponseTracker {
             return Err(Malformed("empty packet"));
         }
         let Some(&first) = body.first() else { return Ok(Step::Incomplete) };
+        if first == ERR && self.capabilities.has(Capabilities::PROGRESS) {
+            match body.get(..PROGRESS.len().min(header.length)) {
+                Some(PROGRESS) => return Ok(Step::Pass),
+                Some(_) => {}
+                None => return Ok(Step::Incomplete),
+            }
+        }
         let Some(kind) = self.control_kind(first, header.length)? else {
             return self.pass_definition_or_row(header, body);
         };
@@ -223,18 +243,19 @@ impl ResponseTracker {
     /// Whether the packet must be looked into; None: pass it on.
     fn control_kind(&self, first: u8, length: usize) -> Result<Option<ControlKind>, Malformed> {
         let short = length < 9;
+        let deprecate_eof = self.capabilities.has(Capabilities::DEPRECATE_EOF);
         Ok(Some(match (self.state, self.shape, first) {
-            (_, _, 0xFF) if length < MAX_PAYLOAD => ControlKind::Err,
+            (_, _, ERR) if length < MAX_PAYLOAD => ControlKind::Err,
             (State::First, Shape::Prepare, 0x00) => ControlKind::Prepared,
             (State::First, Shape::Results | Shape::Simple, 0x00) => ControlKind::Ok,
-            (State::First, Shape::Simple, 0xFE) if short && !self.deprecate_eof => ControlKind::Eof,
+            (State::First, Shape::Simple, 0xFE) if short && !deprecate_eof => ControlKind::Eof,
             (State::First, Shape::Simple, 0xFE) => ControlKind::Ok,
             (State::First, Shape::Results, 0xFB) => ControlKind::Infile,
-            (State::First, Shape::Results, _) if length <= 9 => return Ok(None),
+            (State::First, Shape::Results, _) if length <= MAX_HEAD => return Ok(None),
             // Whatever was agreed on, a server may end events with the EOF of old.
             (State::Rows, Shape::Events, 0xFE) if length == 5 => ControlKind::Eof,
-            (State::Rows, _, 0xFE) if self.deprecate_eof && length < MAX_PAYLOAD => ControlKind::Ok,
-            (State::Rows, _, 0xFE) if !self.deprecate_eof && short => ControlKind::Eof,
+            (State::Rows, _, 0xFE) if deprecate_eof && length < MAX_PAYLOAD => ControlKind::Ok,
+            (State::Rows, _, 0xFE) if !deprecate_eof && short => ControlKind::Eof,
             (State::DefinitionsEof { .. }, _, 0xFE) if short => ControlKind::Eof,
             (State::Rows | State::Definitions { .. }, _, _) => return Ok(None),
             _ => return Err(Malformed("header byte")),
@@ -245,17 +266,39 @@ impl ResponseTracker {
         match self.state {
             State::First => {
                 let Some(payload) = body.get(..header.length) else { return Ok(Step::Incomplete) };
-                let left = column_count(payload)?;
-                self.state = State::Definitions { left, then: Then::Rows };
+                let head = ResultHead::parse(payload, self.capabilities)?;
+                self.state = self.definitions(head.columns, head.defined, Then::Rows);
             }
             State::Definitions { left: left @ 2.., then } => {
                 self.state = State::Definitions { left: left - 1, then };
             }
-            State::Definitions { then, .. } if self.deprecate_eof => self.state = then.state(),
-            State::Definitions { then, .. } => self.state = State::DefinitionsEof { then },
+            State::Definitions { then, .. } => self.state = self.behind_definitions(then),
             _ => {}
         }
         Ok(Step::Pass)
+    }
+
+    /// The state in front of `count` definitions, if they are sent. The EOF behind them comes in any case.
+    fn definitions(&self, count: u16, defined: bool, then: Then) -> State {
+        match defined {
+            true => State::Definitions { left: count.into(), then },
+            false => self.behind_definitions(then),
+        }
+    }
+
+    fn behind_definitions(&self, then: Then) -> State {
+        match self.capabilities.has(Capabilities::DEPRECATE_EOF) {
+            true => self.next(then),
+            false => State::DefinitionsEof { then },
+        }
+    }
+
+    fn next(&self, then: Then) -> State {
+        match then {
+            Then::Rows => State::Rows,
+            Then::PreparedColumns { count: 0, .. } | Then::Done => State::Done,
+            Then::PreparedColumns { count, defined } => self.definitions(count, defined, Then::Done),
+        }
     }
 
     /// Moves on behind a control packet.
@@ -272,11 +315,12 @@ impl ResponseTracker {
             (ControlKind::Err, _) => State::Done,
             (ControlKind::Infile, _) => State::Infile,
             (ControlKind::Prepared, _) => {
-                let prepared = Prepared::parse(payload)?;
-                Then::definitions(prepared.parameters.into(), Then::PreparedColumns(prepared.columns))
+                let Prepared { parameters, columns, defined, .. } = Prepared::parse(payload, self.capabilities)?;
+                let then = Then::PreparedColumns { count: columns, defined };
+                if parameters == 0 { self.next(then) } else { self.definitions(parameters, defined, then) }
             }
             (_, State::DefinitionsEof { then: Then::Rows }) if status.has(Status::CURSOR_EXISTS) => State::Done,
-            (_, State::DefinitionsEof { then }) => then.state(),
+            (_, State::DefinitionsEof { then }) => self.next(then),
             _ if self.shape == Shape::Results && more => State::First,
             _ => State::Done,
         };
@@ -284,11 +328,34 @@ impl ResponseTracker {
     }
 }
 
-/// The number of columns that the first packet of a result announces. No server has more than 16 bits can count, which
-/// is how those of a prepared statement are told; clients allocate by it.
-pub fn column_count(payload: &[u8]) -> Result<u64, Malformed> {
-    let count = Reader::new(payload).lenenc("column count")?;
-    if count > u16::MAX.into() { Err(Malformed("column count")) } else { Ok(count) }
+/// The first packet of a result with columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResultHead {
+    pub columns: u16,
+    /// The definitions of the columns follow. Without, the client has them, or wants none.
+    pub defined: bool,
+}
+
+impl ResultHead {
+    /// Reads the payload, as a connection with `capabilities` gets it.
+    pub fn parse(payload: &[u8], capabilities: Capabilities) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(payload);
+        let count = reader.lenenc("column count")?;
+        // No server has more than 16 bits can count, which is how those of a prepared statement are told; clients
+        // allocate by it.
+        let columns = u16::try_from(count).map_err(|_| Malformed("column count"))?;
+        Ok(Self { columns, defined: !flags_definitions(capabilities) || reader.u8("definitions flag")? != 0 })
+    }
+
+    /// How many definitions follow.
+    pub fn definitions(self) -> u64 {
+        if self.defined { self.columns.into() } else { 0 }
+    }
+}
+
+/// Whether a byte says if definitions of columns follow.
+fn flags_definitions(capabilities: Capabilities) -> bool {
+    [Capabilities::OPTIONAL_RESULTSET_METADATA, Capabilities::CACHE_METADATA].iter().any(|flag| capabilities.has(*flag))
 }
 
 enum Step {
@@ -298,20 +365,6 @@ enum Step {
     Incomplete,
 }
 
-impl Then {
-    fn definitions(count: u64, then: Self) -> State {
-        if count == 0 { then.state() } else { State::Definitions { left: count, then } }
-    }
-
-    fn state(self) -> State {
-        match self {
-            Self::Rows => State::Rows,
-            Self::PreparedColumns(count) => Self::definitions(count.into(), Self::Done),
-            Self::Done => State::Done,
-        }
-    }
-}
-
 /// The first packet of a reply to `COM_STMT_PREPARE`.
 /// <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_stmt_prepare.html>
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -319,19 +372,27 @@ pub struct Prepared {
     pub statement: u32,
     pub columns: u16,
     pub parameters: u16,
+    /// The definitions of both follow.
+    pub defined: bool,
 }
 
 impl Prepared {
     /// Where the statement id stands in the payload.
     pub const ID: std::ops::Range<usize> = 1..5;
 
-    pub fn parse(payload: &[u8]) -> Result<Self, Malformed> {
+    pub fn parse(payload: &[u8], capabilities: Capabilities) -> Result<Self, Malformed> {
         let mut reader = Reader::new(payload);
         reader.u8("header")?;
-        let statement = reader.u32("statement id")?;
-        Ok(Self { statement, columns: reader.u16("column count")?, parameters: reader.u16("parameter count")? })
+        let (statement, columns, parameters) =
+            (reader.u32("statement id")?, reader.u16("column count")?, reader.u16("parameter count")?);
+        let optional = capabilities.has(Capabilities::OPTIONAL_RESULTSET_METADATA);
+        let defined = !optional || payload.get(DEFINED) != Some(&0);
+        Ok(Self { statement, columns, parameters, defined })
     }
 }
+
+/// Where [`Prepared::defined`] stands, if anywhere.
+const DEFINED: usize = 12;
 
 #[cfg(test)]
 mod tests;

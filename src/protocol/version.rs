@@ -1,5 +1,6 @@
 //! What a server's version text says: which family, and how new. What a version can do is decided where it matters.
 
+use super::Capabilities;
 use crate::sql::Dialect;
 
 /// MariaDB 10 puts this in front of its version in the greeting: old replicas looked at the first digit only.
@@ -31,6 +32,26 @@ impl ServerVersion {
         let number = (0..3).fold(0, |number, _| number * 100 + parts.next().unwrap_or(0));
         Self { dialect, number }
     }
+
+    /// What changes the bytes of commands or results and not every server has: the part that one of this version has.
+    pub fn extras(self) -> Capabilities {
+        let since: &[(u32, Capabilities)] = match self.dialect {
+            Dialect::MySql => &[
+                (50_705, Capabilities::DEPRECATE_EOF),
+                (80_003, Capabilities::OPTIONAL_RESULTSET_METADATA),
+                (80_023, Capabilities::QUERY_ATTRIBUTES),
+            ],
+            Dialect::MariaDb => &[
+                (100_200, Capabilities::DEPRECATE_EOF),
+                (100_200, Capabilities::PROGRESS),
+                (100_200, Capabilities::STMT_BULK_OPERATIONS),
+                (100_502, Capabilities::EXTENDED_METADATA),
+                (110_501, Capabilities::BULK_UNIT_RESULTS),
+            ],
+        };
+        let had = since.iter().filter(|(version, _)| self.number >= *version);
+        had.fold(Capabilities::NONE, |sum, (_, capability)| sum.with(*capability))
+    }
 }
 
 #[cfg(test)]
@@ -57,6 +78,22 @@ mod tests {
         ];
         for (text, dialect, number) in cases {
             assert_eq!(ServerVersion::parse(text.as_bytes()), ServerVersion { dialect, number }, "{text}");
+        }
+    }
+
+    #[test]
+    fn versions_have_what_came_before_them() {
+        let cases = [
+            ("8.0.36", "DEPRECATE_EOF|OPTIONAL_RESULTSET_METADATA|QUERY_ATTRIBUTES"),
+            ("8.0.mysql_aurora.3.05.2", "DEPRECATE_EOF"),
+            ("5.6.51", ""),
+            ("10.1.48-MariaDB", ""),
+            ("10.4.2-MariaDB", "DEPRECATE_EOF|PROGRESS|STMT_BULK_OPERATIONS"),
+            ("5.5.5-10.11.14-MariaDB", "DEPRECATE_EOF|PROGRESS|STMT_BULK_OPERATIONS|EXTENDED_METADATA"),
+            ("11.8.1-MariaDB", "DEPRECATE_EOF|PROGRESS|STMT_BULK_OPERATIONS|EXTENDED_METADATA|BULK_UNIT_RESULTS"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(format!("{:?}", ServerVersion::parse(text.as_bytes()).extras()), expected, "{text}");
         }
     }
 

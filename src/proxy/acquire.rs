@@ -216,6 +216,14 @@ impl Session {
                 }
                 search.refused(error);
             }
+            LeaseError::Connect(error @ ConnectError::Lacking(_)) => {
+                tracing::warn!(server = %server.id, %error, "a server cannot serve a client");
+                let error = ServerError::no_server(&error.to_string());
+                if self.worker.cluster().is_writer(server) {
+                    return Err(error);
+                }
+                search.refused(error);
+            }
             // Nobody will hear of it.
             LeaseError::Abandoned => return Err(ServerError::interrupted()),
             LeaseError::Exhausted => {

@@ -13,8 +13,9 @@ use crate::{
     backend::Identity,
     context::Kill,
     protocol::{
-        Capabilities, Command, Execute, ServerError, Shape,
+        BulkExecute, Capabilities, Command, Execute, ServerError, Shape,
         auth::{Attempt, Challenge, ClientAuth},
+        code,
         login::ChangeUser,
     },
     session::{self, SessionState, Value},
@@ -36,6 +37,7 @@ impl Session {
             Command::Quit => Err(End::Client),
             Command::Query(sql) => self.query(sql, payload).await,
             Command::Execute(execute) => self.execute(execute).await,
+            Command::BulkExecute(bulk) => self.bulk_execute(bulk).await,
             Command::Prepare(sql) => self.prepare(sql, payload).await,
             Command::LongData { statement, parameter, data } => {
                 let limit = self.worker.config().limits.max_packet;
@@ -58,6 +60,9 @@ impl Session {
             Command::ProcessKill(id) => self.kill(id.into(), Kill::Session).await,
             Command::RegisterReplica => self.replicate(Request::plain(payload, Shape::Simple, OTHER)).await,
             Command::BinlogDump => self.replicate(Request::plain(payload, Shape::Events, OTHER)).await,
+            Command::Unsupported(code::STMT_BULK_EXECUTE) if self.mode().dialect == Dialect::MariaDb => {
+                self.send_error(&ServerError::not_prepared_yet()).await
+            }
             Command::Unsupported(_) => self.send_error(&ServerError::unknown_command()).await,
         }
     }
@@ -154,6 +159,21 @@ impl Session {
             false => shared.clone(),
         };
         let body = Body::Execute { execute, text };
+        self.run(Request { sql: &shared.sql, body, ..Request::plain(b"", Shape::Results, facts) }).await
+    }
+
+    /// Many rows of parameters for one statement, which goes where it would go with one of them.
+    async fn bulk_execute(&mut self, bulk: BulkExecute<'_>) -> Result<(), End> {
+        let Some(statement) = self.statements.find(bulk.statement) else {
+            return self.send_error(&self.unknown_statement(bulk.statement, "mysqld_stmt_execute")).await;
+        };
+        let shared = statement.text.clone();
+        let text = match statement.bulk_lacks_types(&bulk) {
+            true => Arc::new(shared.own()),
+            false => shared.clone(),
+        };
+        let facts = self.classify(&shared.sql);
+        let body = Body::BulkExecute { bulk, text };
         self.run(Request { sql: &shared.sql, body, ..Request::plain(b"", Shape::Results, facts) }).await
     }
 

@@ -243,6 +243,13 @@ impl Session {
                 let executed = statement.put_execute(out, id, execute, legs);
                 sequence = executed.map_err(|error| malformed(error, execute.statement))?;
             }
+            Body::BulkExecute { bulk, text } => {
+                let id = connection.statements.id(text).ok_or_else(|| unknown(bulk.statement))?;
+                let statement = self.statements.find(bulk.statement).ok_or_else(|| unknown(bulk.statement))?;
+                let executed = statement.put_bulk_execute(out, id, bulk);
+                let wrong = |_| Failure::Request(ServerError::wrong_arguments("mysqld_stmt_bulk_execute"));
+                sequence = executed.map_err(wrong)?;
+            }
             Body::Statement { payload, text, id } => {
                 let id = connection.statements.id(text).ok_or_else(|| unknown(*id))?;
                 put_packets(out, &mut sequence, &with_statement_id(payload, id));
@@ -259,8 +266,7 @@ impl Session {
         overdue: &Cell<bool>,
     ) -> Result<Exchanged, Failure> {
         let scratch = self.worker.scratch.clone();
-        let deprecate_eof = connection.capabilities.has(Capabilities::DEPRECATE_EOF);
-        let tracker = ResponseTracker::new(request.shape, deprecate_eof).starting_at(sequence);
+        let tracker = ResponseTracker::new(request.shape, connection.capabilities).starting_at(sequence);
         let mut tracker = tracker.renumbering(connection.packets.miscounts());
         let statement_id = match request.body {
             Body::Prepare { .. } => self.statements.next_id(),

@@ -6,7 +6,7 @@ use super::{
     session::{End, Held, Session},
 };
 use crate::{
-    protocol::{Capabilities, Shape, Status},
+    protocol::{BulkExecute, Capabilities, Execute, Shape, Status},
     session::Pins,
     sql::{Access, Dialect, Effects, Kind, Statement},
     telemetry::{Pin, Reason},
@@ -94,15 +94,16 @@ impl Session {
     fn follow_cursor(&mut self, held: &mut Held, request: &Request<'_>, exchanged: &Exchanged) {
         let connection = held.lease.connection_mut();
         match &request.body {
-            Body::Execute { execute, text } => {
-                if let Some(statement) = self.statements.find(execute.statement) {
+            Body::Execute { execute: Execute { statement: id, .. }, text }
+            | Body::BulkExecute { bulk: BulkExecute { statement: id, .. }, text } => {
+                if let Some(statement) = self.statements.find(*id) {
                     statement.forget_long_data();
                 }
-                if let Some(old) = self.statements.close_cursor(execute.statement) {
+                if let Some(old) = self.statements.close_cursor(*id) {
                     connection.close_statement(&old);
                 }
                 if exchanged.error.is_none() && exchanged.status.has(Status::CURSOR_EXISTS) {
-                    self.statements.open_cursor(execute.statement, text.clone());
+                    self.statements.open_cursor(*id, text.clone());
                 } else if text.is_own() {
                     connection.close_statement(text);
                 }

@@ -145,7 +145,7 @@ impl Observer for ReplyObserver<'_> {
                 }
             }
             ControlKind::Prepared => {
-                self.prepared = Some(Prepared::parse(payload)?);
+                self.prepared = Some(Prepared::parse(payload, self.capabilities)?);
                 let place = HEADER + Prepared::ID.start..HEADER + Prepared::ID.end;
                 packet
                     .get_mut(place)

@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc};
 use crate::{
     backend::PreparedText,
     protocol::{
-        Capabilities, Execute, Malformed, code, put_packets,
+        BulkExecute, Capabilities, Execute, Malformed, code, put_packets,
         query_attributes::{Names, Parameters, Types},
     },
 };
@@ -197,6 +197,37 @@ impl ClientStatement {
         let flag = execute.parameters.get(usize::from(self.parameters).div_ceil(8));
         let attributes = client.has(Capabilities::QUERY_ATTRIBUTES);
         self.parameters > 0 && flag == Some(&0) && self.types.is_none() && !attributes
+    }
+
+    /// Whether a bulk execute does so.
+    pub fn bulk_lacks_types(&self, bulk: &BulkExecute<'_>) -> bool {
+        self.parameters > 0 && bulk.flags & BulkExecute::TYPED == 0 && self.types.is_none()
+    }
+
+    /// Appends the packets of a bulk execute, as [`Self::put_execute`] does. A statement of which no types are known is
+    /// not shared, and the server's to judge.
+    pub fn put_bulk_execute(&mut self, out: &mut Vec<u8>, id: u32, bulk: &BulkExecute<'_>) -> Result<u8, Malformed> {
+        let mut payload = Vec::with_capacity(7 + bulk.parameters.len());
+        payload.push(code::STMT_BULK_EXECUTE);
+        payload.extend_from_slice(&id.to_le_bytes());
+        if bulk.flags & BulkExecute::TYPED != 0 {
+            let length = 2 * usize::from(self.parameters);
+            // Servers read them without looking where the packet ends.
+            let types = bulk.parameters.get(..length).ok_or(Malformed("parameter types"))?;
+            if self.types.as_deref() != Some(types) {
+                self.types = Some(types.into());
+            }
+            payload.extend_from_slice(&bulk.flags.to_le_bytes());
+        } else {
+            let known = self.types.as_deref().unwrap_or_default();
+            let typed = if known.is_empty() { 0 } else { BulkExecute::TYPED };
+            payload.extend_from_slice(&(bulk.flags | typed).to_le_bytes());
+            payload.extend_from_slice(known);
+        }
+        payload.extend_from_slice(bulk.parameters);
+        let mut sequence = 0;
+        put_packets(out, &mut sequence, &payload);
+        Ok(sequence)
     }
 
     fn put_parameters(&mut self, out: &mut Vec<u8>, execute: &Execute<'_>, legs: Legs) -> Result<(), Malformed> {

@@ -244,6 +244,7 @@ fn insert_id(request: &Request<'_>, exchanged: &Exchanged, mode: Mode) -> Insert
     let Statement { kind, effects, .. } = request.ran();
     let parameters = match &request.body {
         Body::Execute { execute, .. } => execute.parameters,
+        Body::BulkExecute { bulk, .. } => bulk.parameters,
         _ => b"",
     };
     let (id, many) = (exchanged.insert_id, effects.has(Effects::MULTI));

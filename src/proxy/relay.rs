@@ -270,7 +270,7 @@ mod tests {
     use super::*;
     use crate::{
         net::{Socket, Stream},
-        protocol::Shape,
+        protocol::{Capabilities, Shape},
     };
 
     const OK: &[u8] = b"\x07\0\0\x01\0\0\0\x02\0\0\0";
@@ -291,7 +291,7 @@ mod tests {
         let mut server = stream(server);
         server.write_bytes(reply).await.unwrap();
         drop(server);
-        let mut tracker = ResponseTracker::new(Shape::Results, true);
+        let mut tracker = ResponseTracker::new(Shape::Results, Capabilities::DEPRECATE_EOF);
         let scratch = Scratch::new(1024);
         let mut nobody = Nobody;
         let relay = Relay::new(&mut to_client, &mut to_server, &mut tracker, &mut nobody, &scratch, Duration::MAX);

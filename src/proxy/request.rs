@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 use super::observe::Withhold;
 use crate::{
     backend::PreparedText,
-    protocol::{Execute, Shape},
+    protocol::{BulkExecute, Execute, Shape},
     routing::Target,
     sql::{Effects, Kind, Statement},
 };
@@ -29,6 +29,8 @@ pub enum Body<'a> {
     Prepare { payload: &'a [u8], text: Arc<PreparedText> },
     /// `COM_STMT_EXECUTE`, on whatever connection.
     Execute { execute: Execute<'a>, text: Arc<PreparedText> },
+    /// `COM_STMT_BULK_EXECUTE`, likewise.
+    BulkExecute { bulk: BulkExecute<'a>, text: Arc<PreparedText> },
     /// Another command of a prepared statement, whose id stands behind the command byte.
     Statement { payload: &'a [u8], text: Arc<PreparedText>, id: u32 },
 }
@@ -42,7 +44,7 @@ impl<'a> Request<'a> {
     /// The statement that must be prepared on the connection.
     pub fn text(&self) -> Option<&Arc<PreparedText>> {
         match &self.body {
-            Body::Execute { text, .. } | Body::Statement { text, .. } => Some(text),
+            Body::Execute { text, .. } | Body::BulkExecute { text, .. } | Body::Statement { text, .. } => Some(text),
             Body::Plain(_) | Body::Prepare { .. } => None,
         }
     }
@@ -78,10 +80,12 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Whether it is one statement that a server runs wholly or not at all.
+    /// Whether it is one statement that a server runs wholly or not at all. Each row of a bulk is committed by itself.
     pub fn is_atomic_write(&self) -> bool {
         let Statement { kind, effects, .. } = self.statement;
-        matches!(kind, Kind::Write | Kind::Ddl) && !effects.any(Effects::MULTI.with(Effects::UNKNOWN_FUNCTION))
+        !matches!(self.body, Body::BulkExecute { .. })
+            && matches!(kind, Kind::Write | Kind::Ddl)
+            && !effects.any(Effects::MULTI.with(Effects::UNKNOWN_FUNCTION))
     }
 
     pub fn withhold(&self, target: Target<'_>) -> Withhold {

@@ -12,13 +12,13 @@ use super::{
     recall::{LastUsed, UnclearInsertId},
 };
 use crate::{
-    backend::{Identity, Lease, Server},
+    backend::{Cluster, Identity, Lease, Server},
     config::{Algorithm, ClientTlsMode, Config, Route},
     context::{Entry, Kill},
     net::{Method, PacketStream, Part, ReadError, Scratch, Stream},
     protocol::{Capabilities, Command, OkPacket, ProxyHeader, ServerError, Status, greeting::Nonce},
     session::{Fate, SessionState},
-    sql::{Dialect, Mode},
+    sql::Dialect,
     telemetry::Pin,
 };
 
@@ -105,7 +105,7 @@ impl Drop for Counted {
     }
 }
 
-/// What Weir offers to clients, over MySQL and MariaDB alike.
+/// What Weir offers to all clients.
 const OFFERED: Capabilities = Capabilities::FOUND_ROWS
     .with(Capabilities::LONG_FLAG)
     .with(Capabilities::CONNECT_WITH_DB)
@@ -122,23 +122,19 @@ const OFFERED: Capabilities = Capabilities::FOUND_ROWS
     .with(Capabilities::PLUGIN_AUTH)
     .with(Capabilities::CONNECT_ATTRS)
     .with(Capabilities::PLUGIN_AUTH_LENENC)
-    .with(Capabilities::SESSION_TRACK)
-    .with(Capabilities::DEPRECATE_EOF);
+    .with(Capabilities::SESSION_TRACK);
 
-/// What Weir offers to clients of servers that read SQL so.
-fn offered(config: &Config, servers: Mode) -> Capabilities {
-    let mut offered = OFFERED;
+/// What Weir offers to clients of these servers.
+fn offered(config: &Config, cluster: &Cluster) -> Capabilities {
+    let mut offered = OFFERED.with(cluster.extras);
     if config.limits.local_infile {
         offered = offered.with(Capabilities::LOCAL_FILES);
-    }
-    if servers.dialect == Dialect::MySql && servers.version >= 80_023 {
-        offered = offered.with(Capabilities::QUERY_ATTRIBUTES);
     }
     for algorithm in &config.compression.client {
         offered = match algorithm {
             Algorithm::Zlib => offered.with(Capabilities::COMPRESS),
             // In MariaDB the flag means nothing, and no client of its asks for it.
-            Algorithm::Zstd if servers.dialect == Dialect::MySql => offered.with(Capabilities::ZSTD),
+            Algorithm::Zstd if cluster.mode.dialect == Dialect::MySql => offered.with(Capabilities::ZSTD),
             Algorithm::Zstd => offered,
         };
     }
@@ -156,7 +152,7 @@ impl Session {
             version: cluster.version.clone(),
             collation: cluster.collation,
             dialect: cluster.mode.dialect,
-            offered: offered(&config, cluster.mode),
+            offered: offered(&config, &cluster),
             tls: worker.context.tls.load_full(),
             tls_required: config.tls.client.mode == ClientTlsMode::Required,
             rsa: worker.context.rsa.clone(),

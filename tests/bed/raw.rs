@@ -6,7 +6,7 @@ use weir::{
     config::Secret,
     net::{PacketStream, Scratch, Socket, Stream},
     protocol::{
-        Capabilities, Greeting, OkPacket, Prepared, ServerError, Status,
+        Capabilities, Greeting, OkPacket, Prepared, ResultHead, ServerError, Status,
         auth::{Channel, LoginError, LoginRequest, ServerLogin, ServerStep, TlsUse},
         login::Attributes,
         query_attributes,
@@ -67,6 +67,8 @@ pub struct Raw {
     pub id: u32,
     /// Ids of the statements that were prepared, in order.
     pub statements: Vec<u32>,
+    /// Reports of progress that stood in replies, and were taken out.
+    pub reports: usize,
 }
 
 impl Raw {
@@ -102,7 +104,18 @@ impl Raw {
                     let deprecate_eof = done.capabilities.has(Capabilities::DEPRECATE_EOF);
                     let (id, statements, asked) = (greeting.connection_id, Vec::new(), Vec::new());
                     let capabilities = done.capabilities;
-                    return Ok(Self { packets, scratch, capabilities, deprecate_eof, asked, greeting, id, statements });
+                    let reports = 0;
+                    return Ok(Self {
+                        packets,
+                        scratch,
+                        capabilities,
+                        deprecate_eof,
+                        asked,
+                        greeting,
+                        id,
+                        statements,
+                        reports,
+                    });
                 }
                 ServerStep::Failed(LoginError::Refused(error)) => return Err(error),
                 ServerStep::Failed(other) => panic!("{other}"),
@@ -264,6 +277,10 @@ impl Raw {
         read.unwrap_or_else(|error| {
             panic!("{error} in the reply to {:?} after {reply:02x?}", String::from_utf8_lossy(&self.asked))
         });
+        if self.capabilities.has(Capabilities::PROGRESS) && payload.starts_with(b"\xFF\xFF\xFF") {
+            self.reports += 1;
+            return Box::pin(self.read(reply)).await;
+        }
         reply.push(payload.clone());
         payload
     }
@@ -273,10 +290,11 @@ impl Raw {
         if first[0] == 0xFF {
             return;
         }
-        let prepared = Prepared::parse(&first).unwrap();
+        let prepared = Prepared::parse(&first, self.capabilities).unwrap();
         self.statements.push(prepared.statement);
         for count in [prepared.parameters, prepared.columns].into_iter().filter(|count| *count > 0) {
-            for _ in 0..usize::from(count) + usize::from(!self.deprecate_eof) {
+            let definitions = if prepared.defined { usize::from(count) } else { 0 };
+            for _ in 0..definitions + usize::from(!self.deprecate_eof) {
                 self.read(reply).await;
             }
         }
@@ -290,7 +308,7 @@ impl Raw {
             Some(0x00) => return OkPacket::parse(&first).unwrap().status,
             _ => {}
         }
-        for _ in 0..Reader::new(&first).lenenc("column count").unwrap() {
+        for _ in 0..ResultHead::parse(&first, self.capabilities).unwrap().definitions() {
             assert_eq!(self.read(reply).await[..4], *b"\x03def", "a column definition");
         }
         if !self.deprecate_eof {

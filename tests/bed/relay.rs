@@ -14,6 +14,7 @@ use tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
 };
+use weir::protocol::{Capabilities, Greeting, HEADER};
 
 /// How a relay treats its connections, those that are open included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub enum Line {
     Slow(Duration),
     /// New connections go to this address instead; open ones go on.
     Diverted(SocketAddr),
+    /// The server greets new connections as one that does not have these capabilities.
+    Lacking(Capabilities),
 }
 
 /// What happens to the next reply to a statement that contains a marker. Once.
@@ -101,6 +104,7 @@ async fn carry(mut client: TcpStream, target: SocketAddr, mut line: watch::Recei
     let Ok(mut server) = TcpStream::connect(target).await else { return };
     let (mut request, mut reply) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
     let mut fault: Option<Progress> = None;
+    let mut greeted = false;
     loop {
         let now = *line.borrow_and_update();
         match now {
@@ -136,6 +140,14 @@ async fn carry(mut client: TcpStream, target: SocketAddr, mut line: watch::Recei
                 if let Line::Slow(delay) = now {
                     sleep(delay).await;
                 }
+                if let (Line::Lacking(lacking), false) = (now, greeted) {
+                    let mut greeting = Greeting::parse(&reply[HEADER..count]).unwrap();
+                    greeting.capabilities = greeting.capabilities.without(lacking);
+                    let payload = greeting.payload();
+                    assert_eq!(payload.len(), count - HEADER, "the greeting comes alone");
+                    reply[HEADER..count].copy_from_slice(&payload);
+                }
+                greeted = true;
                 let Some(progress) = &mut fault else {
                     if client.write_all(&reply[..count]).await.is_err() {
                         return;

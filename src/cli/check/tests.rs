@@ -101,6 +101,12 @@ fn problems_of_the_cluster() {
         (auto(), [writer(), writer()], "several servers can be the writer: db:1, db:2"),
         ([Role::Replica, Role::Auto], [writer(), replica()], "no writer was found"),
         ([Role::Writer, Role::Replica], [writer(), mariadb()], "mixed"),
+        (
+            [Role::Writer, Role::Replica],
+            [writer(), Observation { version: "5.7.44".into(), ..replica() }],
+            "db:2 does not have OPTIONAL_RESULTSET_METADATA, which clients are therefore not offered",
+        ),
+        ([Role::Writer, Role::Replica], [writer(), Observation { version: "8.4.3".into(), ..replica() }], ""),
     ];
     for (roles, seen, text) in cases {
         let config = config(vec![server(1, roles[0]), server(2, roles[1])]);

@@ -20,9 +20,13 @@ fn packets(payloads: &[&[u8]]) -> Vec<u8> {
     out
 }
 
+fn agreed(deprecate_eof: bool) -> Capabilities {
+    if deprecate_eof { Capabilities::DEPRECATE_EOF } else { Capabilities::NONE }
+}
+
 /// Feeds `stream` in pieces of `piece` bytes, and returns the control packets.
-fn run(shape: Shape, deprecate_eof: bool, stream: &[u8], piece: usize) -> Result<Vec<ControlKind>, Malformed> {
-    let mut tracker = ResponseTracker::new(shape, deprecate_eof);
+fn run(shape: Shape, capabilities: Capabilities, stream: &[u8], piece: usize) -> Result<Vec<ControlKind>, Malformed> {
+    let mut tracker = ResponseTracker::new(shape, capabilities);
     let mut stream = stream.to_vec();
     let (mut start, mut end, mut kinds) = (0, 0, Vec::new());
     while !tracker.is_done() {
@@ -109,9 +113,52 @@ fn finds_the_end_of_every_reply_however_it_is_cut() {
         let stream = packets(&payloads);
         for piece in [1, 2, 3, 5, 7, 64, stream.len()] {
             if stream.len() < 1000 || piece > 7 {
-                let found = run(shape, deprecate_eof, &stream, piece);
+                let found = run(shape, agreed(deprecate_eof), &stream, piece);
                 assert_eq!(found.as_ref(), Ok(&expected), "{name} in pieces of {piece}");
             }
+        }
+    }
+}
+
+#[test]
+fn replies_have_the_form_that_was_agreed_on() {
+    use ControlKind::{Eof, Ok as Fine, Prepared};
+    let report: &[u8] = b"\xFF\xFF\xFF\x01\x01\x02\0\0\0\x05stage";
+    let none: &[u8] = b"\0\x07\0\0\0\x02\0\x01\0\0\0\0\0";
+    let full: &[u8] = b"\0\x07\0\0\0\x02\0\x01\0\0\0\0\x01";
+    let row: &[u8] = b"\x03abc";
+    let optional = Capabilities::OPTIONAL_RESULTSET_METADATA;
+    let modern = Capabilities::DEPRECATE_EOF;
+    let cases: Vec<(&str, Shape, Capabilities, Vec<&[u8]>, Vec<ControlKind>)> = vec![
+        ("reports", Shape::Results, modern.with(Capabilities::PROGRESS), vec![report, report, OK], vec![Fine]),
+        (
+            "a report among rows",
+            Shape::Results,
+            modern.with(Capabilities::PROGRESS),
+            vec![b"\x01", DEFINITION, report, row, report, OK_END],
+            vec![Fine],
+        ),
+        ("an error with its number", Shape::Results, modern, vec![report], vec![ControlKind::Err]),
+        ("an error", Shape::Results, modern.with(Capabilities::PROGRESS), vec![ERR], vec![ControlKind::Err]),
+        ("defined", Shape::Results, optional.with(modern), vec![b"\x01\x01", DEFINITION, row, OK_END], vec![Fine]),
+        ("not defined", Shape::Results, optional.with(modern), vec![b"\x01\0", row, OK_END], vec![Fine]),
+        ("not defined, eof", Shape::Results, optional, vec![b"\x01\0", EOF, row, EOF], vec![Eof, Eof]),
+        ("many columns", Shape::Results, optional.with(modern), vec![b"\xFC\0\x10\0", row, OK_END], vec![Fine]),
+        (
+            "prepared",
+            Shape::Prepare,
+            optional,
+            vec![full, DEFINITION, EOF, DEFINITION, DEFINITION, EOF],
+            vec![Prepared, Eof, Eof],
+        ),
+        ("prepared, not defined", Shape::Prepare, optional, vec![none, EOF, EOF], vec![Prepared, Eof, Eof]),
+        ("nothing but a head", Shape::Prepare, optional.with(modern), vec![none], vec![Prepared]),
+    ];
+    for (name, shape, capabilities, payloads, expected) in cases {
+        let stream = packets(&payloads);
+        for piece in [1, 2, 3, 5, 7, 64, stream.len()] {
+            let found = run(shape, capabilities, &stream, piece);
+            assert_eq!(found.as_ref(), Ok(&expected), "{name} in pieces of {piece}");
         }
     }
 }
@@ -128,7 +175,7 @@ fn nonsense_is_malformed() {
         ("a giant control packet", "end of result", Shape::Simple, b"\xFF\xFF\x7F\x01\0"),
     ];
     for (name, field, shape, stream) in cases {
-        let mut tracker = ResponseTracker::new(*shape, true);
+        let mut tracker = ResponseTracker::new(*shape, agreed(true));
         let mut at = 0;
         let result = loop {
             match tracker.advance(&mut stream.to_vec()[at..]) {
@@ -149,7 +196,7 @@ fn numbers_are_set_right_where_they_mean_nothing() {
         wrong[at + 3] = 77;
         at += HEADER + header.length;
     }
-    let tracker = || ResponseTracker::new(Shape::Results, true);
+    let tracker = || ResponseTracker::new(Shape::Results, agreed(true));
     assert_eq!(tracker().advance(&mut wrong.clone()), Err(Malformed("packet order")));
     tracker().renumbering(true).advance(&mut wrong).unwrap();
     assert_eq!(wrong, right);
@@ -157,9 +204,9 @@ fn numbers_are_set_right_where_they_mean_nothing() {
 
 proptest::proptest! {
     #[test]
-    fn arbitrary_bytes_never_panic(bytes: Vec<u8>, deprecate_eof: bool) {
+    fn arbitrary_bytes_never_panic(bytes: Vec<u8>, capabilities: u64) {
         for shape in [Shape::Results, Shape::Rows, Shape::Prepare, Shape::Simple, Shape::Text] {
-            let mut tracker = ResponseTracker::new(shape, deprecate_eof);
+            let mut tracker = ResponseTracker::new(shape, Capabilities::from_bits(capabilities));
             let mut at = 0;
             while let Ok(progress) = tracker.advance(&mut bytes.clone()[at..]) {
                 at += progress.pass;

@@ -5,7 +5,7 @@ const fs = require('node:fs');
 const mariadb = require('mariadb');
 const { run, show } = require('./script.js');
 
-const options = { timezone: 'Z', checkDuplicate: false, allowPublicKeyRetrieval: true, pipelining: false, jsonStrings: true };
+const options = { timezone: 'Z', checkDuplicate: false, allowPublicKeyRetrieval: true };
 
 run({
   version: JSON.parse(fs.readFileSync(`${process.env.NODE_PATH}/mariadb/package.json`)).version,
