@@ -2,7 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use weir::sql::{Dialect, Kind, Mode, classify, digest, normalised, tables};
+use weir::sql::{
+    Dialect, Kind, Mode, advisory_locks, assigned_literals, belonging, classify, digest, normalised, tables, user_variables,
+};
 
 fuzz_target!(|input: (u8, &[u8])| {
     let (flags, sql) = input;
@@ -16,6 +18,10 @@ fuzz_target!(|input: (u8, &[u8])| {
     tables(sql, mode).for_each(|table| drop(table.name.unquoted()));
     digest(sql, mode);
     normalised(sql, mode);
+    belonging(sql, mode);
+    advisory_locks(sql, mode);
+    assigned_literals(sql, mode);
+    user_variables(sql, mode).for_each(drop);
     if alone.kind != Kind::Unknown {
         let text = [b"SELECT 1;\n", sql].concat();
         let second = classify(&text, mode);

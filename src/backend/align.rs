@@ -135,6 +135,12 @@ fn put_assignment(sql: &mut Vec<u8>, name: &[u8], value: &Value) {
         Value::Text(text) if text.is_empty() && NULLABLE.contains(&name) => sql.extend_from_slice(b"NULL"),
         Value::Text(text) => put_literal(sql, text),
         Value::Named { charset, .. } => put_literal(sql, charset),
+        Value::Literal(literal) => sql.extend_from_slice(literal),
+        Value::LiteralThenNull(literal) => {
+            for part in [literal, &b","[..], name, b"=NULL"] {
+                sql.extend_from_slice(part);
+            }
+        }
     }
 }
 

@@ -80,10 +80,13 @@ impl Wish<'_> {
         if !own && connection.asked_back && connection.used.elapsed() < ASKED_BACK {
             return Some(LAST_RESORT);
         }
-        Some(1 + u32::from(worker) + 2 * u32::from(settings) + 4 * u32::from(statement))
+        if connection.settings.must_be_reset(self.settings) {
+            return Some(LAST_RESORT + 1);
+        }
+        Some(LAST_RESORT + 2 + u32::from(worker) + 2 * u32::from(settings) + 4 * u32::from(statement))
     }
 
-    const BEST: u32 = 8;
+    const BEST: u32 = 9;
 }
 
 impl Pool {

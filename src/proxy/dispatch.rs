@@ -91,6 +91,10 @@ impl Session {
         if !sql.is_ascii() && session::is_ambiguous(charset, self.identity.collation) {
             statement.kind = statement.kind.max(Kind::Unknown);
         }
+        if statement.kind == Kind::Read && statement.effects.has(Effects::VARIABLE_READ) && self.has_all_variables(sql)
+        {
+            statement.effects = statement.effects.without(Effects::VARIABLE_READ);
+        }
         // Tables without a schema in front are about one server there, too.
         let about_one_server = [&b"performance_schema"[..], b"sys"];
         if settings.schema().is_some_and(|schema| about_one_server.iter().any(|name| schema.eq_ignore_ascii_case(name)))
@@ -98,6 +102,14 @@ impl Session {
             statement.effects = statement.effects.with(Effects::CONNECTION);
         }
         statement
+    }
+
+    /// Whether the user variables that a text names are the session's wherever it goes.
+    fn has_all_variables(&self, sql: &[u8]) -> bool {
+        let settings = self.state.settings();
+        let (count, _) = settings.user_variables();
+        let known = |name: Option<Vec<u8>>| name.is_some_and(|name| settings.has_user_variable(&name));
+        count > 0 && sql::user_variables(sql, self.mode()).all(known)
     }
 
     async fn local_ok(&mut self) -> Result<(), End> {

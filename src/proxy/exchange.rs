@@ -181,6 +181,11 @@ impl Session {
     ) -> Result<Exchanged, Failure> {
         connection.mark_dirty();
         let scratch = self.worker.scratch.clone();
+        // Never one that is held: a session does not unset its user variables but by a reset.
+        if connection.settings.must_be_reset(self.state.settings()) {
+            connection.reset(&scratch).await?;
+            connection.mark_dirty();
+        }
         let mut front = Alignment::default();
         self.disown(connection, &request.statement, request.sql, &mut front).await?;
         if let Some(text) = request.text().filter(|text| !connection.statements.has(text)) {

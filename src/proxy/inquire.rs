@@ -7,6 +7,7 @@ use tokio::time::timeout;
 
 use super::{
     exchange::Exchanged,
+    request::Request,
     session::{End, Held, OWN_COMMAND, Session},
 };
 use crate::{
@@ -17,21 +18,29 @@ use crate::{
 };
 
 impl Session {
-    /// Learns from the connection that ran `statement` what its reply did not tell. `before` is what pinned the session
-    /// then. None: the connection broke, and is gone.
+    /// Learns from the connection that ran a request what its reply did not tell, and its text if that is `unread`. `before`
+    /// is what pinned the session then. None: the connection broke, and is gone.
     pub async fn inquire(
         &mut self,
         mut held: Held,
-        statement: &Statement<'_>,
+        request: &Request<'_>,
         exchanged: &Exchanged,
         before: Pins,
+        unread: bool,
     ) -> Result<Option<Held>, End> {
-        let silent = self.is_silent(statement, exchanged, before);
+        let statement = request.ran();
+        let silent = self.is_silent(&statement, exchanged, before);
         let unclear = self.state.insert_id().is_none() && self.state.fate() == Fate::Return;
-        if !silent && !unclear && !self.state.collation_unknown() {
+        if !silent && !unclear && !unread && !self.state.collation_unknown() {
             return Ok(Some(held));
         }
-        let asked = timeout(OWN_COMMAND, self.ask(&mut held, statement, exchanged, silent)).await;
+        let ask = async {
+            if unread {
+                self.ask_about_text(&mut held, request).await?;
+            }
+            self.ask(&mut held, &statement, exchanged, silent).await
+        };
+        let asked = timeout(OWN_COMMAND, ask).await;
         match asked.unwrap_or(Err(ConnectError::Timeout(OWN_COMMAND))) {
             Ok(()) => Ok(Some(held)),
             Err(cause) => {
@@ -97,8 +106,10 @@ impl Session {
         commands: &[&[u8]],
     ) -> Result<(), ConnectError> {
         let scratch = self.worker.scratch.clone();
+        // What a `SET` left behind that failed is not what its text says.
+        let effects = statement.effects.without(Effects::VARIABLE_LITERAL);
         for payload in held.lease.connection_mut().told(commands, &scratch).await? {
-            self.state.observe(&OkPacket::parse(&payload)?, statement.kind, statement.effects);
+            self.state.observe(&OkPacket::parse(&payload)?, statement.kind, effects);
         }
         Ok(())
     }

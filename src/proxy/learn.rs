@@ -34,15 +34,15 @@ impl Session {
         if matches!(request.body, Body::Prepare { .. }) && held.lease.connection().dialect() == Dialect::MariaDb {
             self.statements.set_latest(exchanged.prepared.map(|(id, _)| id));
         }
+        let unread = self.learn_from_text(&held, request, &exchanged);
         if exchanged.error.is_none() {
-            self.state.observe_text(request.ran().effects);
             self.remember_statement(&mut held, request, &exchanged);
         }
         let effects = request.statement.effects;
         let asked_back = exchanged.error.is_some() || exchanged.warnings > 0 || effects.has(Effects::CALC_FOUND_ROWS);
         self.learn_insert_id(&mut held, request, &exchanged);
         self.note_use(&mut held, asked_back);
-        let Some(mut held) = self.inquire(held, &request.ran(), &exchanged, pins).await? else { return Ok(()) };
+        let Some(mut held) = self.inquire(held, request, &exchanged, pins, unread).await? else { return Ok(()) };
         held.lease.connection_mut().is_aligned_to(self.state.settings());
         self.held = Some(held);
         Ok(())

@@ -17,6 +17,7 @@ mod request;
 mod run;
 mod session;
 mod slow;
+mod texts;
 mod turn;
 mod upload;
 mod worker;

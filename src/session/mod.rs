@@ -3,12 +3,16 @@
 //! Changed only by what a server reported ([`SessionState::observe`]), plus the few things servers do not report and
 //! the text alone gives away.
 
+mod belongings;
 mod charset;
 mod pins;
+mod reports;
 mod settings;
 mod state;
+mod user_variables;
 
 pub use charset::is_ambiguous;
 pub use pins::Pins;
 pub use settings::{Settings, Step, Value};
 pub use state::{CHARACTER_SETS, Fate, SessionState};
+pub use user_variables::TextCharset;

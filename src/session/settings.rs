@@ -1,5 +1,5 @@
-//! What makes one session's connection differ from a freshly opened one: the schema and the session variables that
-//! servers reported as changed.
+//! What makes one session's connection differ from a freshly opened one: the schema, the session variables that servers
+//! reported as changed, and the user variables that were set to literals.
 
 use std::sync::Arc;
 
@@ -15,7 +15,16 @@ pub enum Value {
     DefaultIgnoringSpace,
     /// Of `character_set_results`: as `SET NAMES` chose it, with the collation that columns are described with.
     Named { charset: Box<[u8]>, collation: Box<[u8]> },
+    /// Of a user variable: the literal that it was set to, as SQL that means the same under all settings.
+    Literal(Box<[u8]>),
+    /// Of a user variable: such a literal, and NULL after that, which keeps the literal's type.
+    LiteralThenNull(Box<[u8]>),
 }
+
+/// What the names of user variables begin with here; those of system variables never do.
+const USER: u8 = b'@';
+/// The value that leaves a user variable the type that it has.
+const NULL: &[u8] = b"NULL";
 
 /// Schema and changed variables. Immutable: a change makes a new value, so that the settings of a session and of the
 /// connection it uses can be compared by pointer.
@@ -87,6 +96,50 @@ impl Settings {
         settings
     }
 
+    /// Sets the user variable `name` (without `@`) to a literal; None: to NULL.
+    pub fn set_user_variable(&mut self, name: &[u8], literal: Option<&[u8]>) {
+        let name = [&[USER][..], name].concat();
+        let value = match (literal, self.variable(&name)) {
+            (Some(literal), _) => Value::Literal(literal.into()),
+            (None, Some(Value::Literal(known) | Value::LiteralThenNull(known))) if **known != *NULL => {
+                Value::LiteralThenNull(known.clone())
+            }
+            (None, _) => Value::Literal(NULL.into()),
+        };
+        self.set_variable(&name, value);
+    }
+
+    /// Whether the user variable `name` (without `@`) is set.
+    pub fn has_user_variable(&self, name: &[u8]) -> bool {
+        self.variable(&[&[USER][..], name].concat()).is_some()
+    }
+
+    /// The number of user variables, and the bytes of their names and values.
+    pub fn user_variables(&self) -> (usize, usize) {
+        let sizes = self.of_user().map(|(name, value)| match value {
+            Value::Literal(text) | Value::LiteralThenNull(text) => name.len() + text.len(),
+            _ => name.len(),
+        });
+        sizes.fold((0, 0), |(count, bytes), size| (count + 1, bytes + size))
+    }
+
+    /// They come first.
+    fn of_user(&self) -> impl Iterator<Item = &(Box<[u8]>, Value)> {
+        self.variables.iter().take_while(|(name, _)| name.first() == Some(&USER))
+    }
+
+    /// Whether a connection with these settings must be reset to become one with `to`: nothing less takes a user variable
+    /// or its type away.
+    pub fn must_be_reset(&self, to: &Self) -> bool {
+        self.of_user().any(|(name, value)| match to.variable(name) {
+            None => true,
+            Some(Value::Literal(wanted)) if **wanted == *NULL => {
+                !matches!(value, Value::Literal(text) if text == wanted)
+            }
+            Some(_) => false,
+        })
+    }
+
     /// Whether a connection with these settings can be aligned to `to`: a schema can be changed but not left.
     pub fn can_become(&self, to: &Self) -> bool {
         self.schema.is_none() || to.schema.is_some()
@@ -152,6 +205,38 @@ mod tests {
         let reading = then.for_reading();
         assert_eq!(reading, *settings("app", &[("sql_mode", "ANSI")]));
         assert_eq!(now.reading_as(&reading), *settings("app", &[("autocommit", "OFF"), ("sql_mode", "ANSI")]));
+    }
+
+    #[test]
+    fn user_variables_are_added_and_changed_but_not_taken_away() {
+        let with = |assigned: &[(&str, Option<&str>)]| {
+            let mut settings = Settings::default();
+            for (name, literal) in assigned {
+                settings.set_user_variable(name.as_bytes(), literal.map(str::as_bytes));
+            }
+            Arc::new(settings)
+        };
+        let (none, one, two) = (with(&[]), with(&[("a", Some("1"))]), with(&[("a", Some("1")), ("b", Some("2"))]));
+        let other = with(&[("a", Some("7"))]);
+        let (null, then_null) = (with(&[("a", None)]), with(&[("a", Some("1")), ("a", None), ("a", None)]));
+        for (from, to, reset) in [
+            (&none, &none, false),
+            (&none, &two, false),
+            (&one, &two, false),
+            (&one, &other, false),
+            (&two, &one, true),
+            (&one, &none, true),
+            (&null, &null.clone(), false),
+            (&one, &null, true),
+            (&one, &then_null, false),
+            (&then_null, &null, true),
+            (&null, &then_null, false),
+        ] {
+            assert_eq!(from.must_be_reset(to), reset, "{from:?} to {to:?}");
+        }
+        assert_eq!(one.steps(&then_null), vec![Step::Set(b"@a", &Value::LiteralThenNull((*b"1").into()))]);
+        assert_eq!(two.user_variables(), (2, 6));
+        assert!(two.has_user_variable(b"b") && !one.has_user_variable(b"b"));
     }
 
     #[test]

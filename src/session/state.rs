@@ -1,47 +1,14 @@
-//! The state of one session, as the servers' OK packets tell it.
+//! The state of one session, and what becomes of it when the session or its connection starts anew. What changes it in
+//! between is left to `reports` (what servers say) and `belongings` (what texts give away).
 
 use std::{sync::Arc, time::Instant};
 
-use super::{Pins, Settings, Value};
+use super::{Pins, Settings, Value, belongings::Belongings};
 use crate::{
-    protocol::{Change, OkPacket, Status, changes, gtid::Position},
-    sql::{Effects, Kind, Mode},
+    protocol::{Status, gtid::Position},
+    sql::Mode,
     telemetry::Pin,
 };
-
-/// Reported variables that do not travel to another connection: they stand for one connection's place in time or in
-/// replication, or make it collect what is asked for later. Setting one pins. Sorted.
-const PINNING: &[&[u8]] = &[
-    b"debug",
-    b"debug_sync",
-    b"gtid_domain_id",
-    b"gtid_next",
-    b"gtid_seq_no",
-    b"identity",
-    b"insert_id",
-    b"last_insert_id",
-    b"optimizer_trace",
-    b"profiling",
-    b"pseudo_replica_mode",
-    b"pseudo_slave_mode",
-    b"pseudo_thread_id",
-    b"rand_seed1",
-    b"rand_seed2",
-    b"server_id",
-    b"session_track_gtids",
-    b"session_track_schema",
-    b"session_track_state_change",
-    b"session_track_system_variables",
-    b"session_track_transaction_info",
-    b"skip_parallel_replication",
-    b"skip_replication",
-    b"sql_log_bin",
-    b"sql_slave_skip_counter",
-    b"timestamp",
-];
-
-/// Reported variables that are no settings: MySQL's noise, and what follows the schema. Sorted.
-const IGNORED: &[&[u8]] = &[b"character_set_database", b"collation_database", b"statement_id"];
 
 /// Whether a session must keep the connection it holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,11 +20,13 @@ pub enum Fate {
 /// One client's session.
 #[derive(Debug, Clone)]
 pub struct SessionState {
-    settings: Arc<Settings>,
-    status: Status,
-    pins: Pins,
+    pub(super) settings: Arc<Settings>,
+    pub(super) status: Status,
+    pub(super) pins: Pins,
+    /// What the connection has that pins it and has a name.
+    pub(super) belongings: Belongings,
     /// A `SET TRANSACTION` waits for the next transaction, or a transaction has characteristics.
-    characteristics: bool,
+    pub(super) characteristics: bool,
     /// What a server must have executed before it may serve this session's reads.
     required: Option<Position>,
     /// A server told a position since [`SessionState::take_told`].
@@ -67,9 +36,9 @@ pub struct SessionState {
     /// What `LAST_INSERT_ID()` gives; None: the connection that ran the last insert knows.
     insert_id: Option<u64>,
     /// The connection's collation changed, and nobody said to which.
-    collation_unknown: bool,
+    pub(super) collation_unknown: bool,
     /// It did so with the other character sets, by a `SET NAMES` to this one.
-    named: Option<Box<[u8]>>,
+    pub(super) named: Option<Box<[u8]>>,
 }
 
 impl SessionState {
@@ -79,6 +48,7 @@ impl SessionState {
             settings: Arc::new(Settings::with_schema(schema)),
             status: Status::AUTOCOMMIT,
             pins: Pins::default(),
+            belongings: Belongings::default(),
             characteristics: false,
             required: None,
             told: false,
@@ -151,102 +121,6 @@ impl SessionState {
         mode
     }
 
-    /// Applies what one OK or EOF packet of a server says. `kind` and `effects` are those of the text that ran: they
-    /// name the cause of a change that the server does not attribute.
-    pub fn observe(&mut self, ok: &OkPacket<'_>, kind: Kind, effects: Effects) {
-        if self.in_transaction() && !ok.status.has(Status::IN_TRANSACTION) {
-            // They were the transaction's. One that an error ended is not reported to have ended.
-            self.characteristics = false;
-        }
-        self.status = ok.status;
-        let (mut attributed, mut changed) = (false, false);
-        self.observe_names(ok.changes);
-        for change in changes(ok.changes).map_while(Result::ok) {
-            match change {
-                Change::Variable { name, value } if name == b"last_gtid" => {
-                    self.require(Position::parse_mariadb(value).ok());
-                }
-                // They have their old values again, which the server does not report.
-                Change::Variable { .. } if effects.has(Effects::STATEMENT_VARIABLES) => attributed = true,
-                Change::Variable { name, value } => attributed |= self.observe_variable(name, value),
-                Change::Schema(name) => {
-                    Arc::make_mut(&mut self.settings).set_schema(name);
-                    attributed = true;
-                }
-                Change::State => changed = true,
-                Change::Gtids(text) => self.require(Position::parse_mysql(text).ok()),
-                Change::Characteristics(sql) => self.characteristics = !sql.is_empty(),
-                Change::TransactionState(letters) => self.pins.set(Pin::TableLock, letters.contains(&b'L')),
-            }
-        }
-        self.pins.set(Pin::Transaction, self.in_transaction());
-        self.pins.set(Pin::NextTransaction, self.characteristics && !self.in_transaction());
-        // What stored code changed is never wholly attributed: a user variable hides behind the system variable that was
-        // set beside it, or behind the change of schema that a call into another schema brings.
-        if changed && (!attributed || kind.may_run_stored_code(effects)) {
-            self.pins.add(cause(kind, effects));
-        }
-    }
-
-    /// Applies an EOF packet, which has no room for changes. MariaDB's flag says that there were some; MySQL tells with
-    /// its next OK.
-    pub fn observe_eof(&mut self, eof: &OkPacket<'_>, kind: Kind, effects: Effects) {
-        self.observe(eof, kind, effects);
-        if eof.status.has(Status::SESSION_STATE_CHANGED) && kind.may_run_stored_code(effects) {
-            self.pins.add(cause(kind, effects));
-        }
-    }
-
-    /// Notes a `SET NAMES`, which reports the same character set three times.
-    fn observe_names(&mut self, reported: &[u8]) {
-        let mut found = [None; NAMES.len()];
-        for change in changes(reported).map_while(Result::ok) {
-            if let Change::Variable { name, value } = change
-                && let Some((_, slot)) = NAMES.iter().zip(&mut found).find(|(known, _)| **known == name)
-            {
-                *slot = Some(value);
-            }
-        }
-        if let [Some(client), connection, results] = found {
-            self.named = (connection == Some(client) && results == Some(client)).then(|| client.into());
-        }
-    }
-
-    /// Whether the variable is one of the session's settings.
-    fn observe_variable(&mut self, name: &[u8], value: &[u8]) -> bool {
-        if name == b"character_set_connection" {
-            // The server does not report the collation that came with it, which decides both.
-            self.collation_unknown = true;
-            return true;
-        }
-        if name == b"collation_connection" {
-            self.collation_unknown = false;
-        }
-        if IGNORED.binary_search(&name).is_ok() {
-            return false;
-        }
-        if PINNING.binary_search(&name).is_ok() {
-            self.pins.add(Pin::Variable);
-        } else if self.settings.variable(name) != Some(&Value::Text(value.into())) {
-            Arc::make_mut(&mut self.settings).set_variable(name, Value::Text(value.into()));
-        }
-        true
-    }
-
-    /// Whether the server must be asked for `@@collation_connection`, see [`Self::learn_collation`].
-    pub fn collation_unknown(&self) -> bool {
-        self.collation_unknown
-    }
-
-    /// What the server answered.
-    pub fn learn_collation(&mut self, collation: &[u8]) {
-        self.observe_variable(b"collation_connection", collation);
-        if let Some(charset) = self.named.take() {
-            let value = Value::Named { charset, collation: collation.into() };
-            Arc::make_mut(&mut self.settings).set_variable(b"character_set_results", value);
-        }
-    }
-
     /// Adds what this session's reads must see.
     pub fn require(&mut self, position: Option<Position>) {
         let Some(position) = position.filter(|position| !position.is_empty()) else { return };
@@ -282,29 +156,6 @@ impl SessionState {
         Arc::make_mut(&mut self.settings).set_schema(name);
     }
 
-    /// Adds the pins of what servers do not report: the text alone gives them away. To be called once a statement
-    /// with such effects succeeded.
-    pub fn observe_text(&mut self, effects: Effects) {
-        let pins = [
-            (Effects::USER_VARIABLE, Pin::UserVariable),
-            (Effects::ADVISORY_LOCK, Pin::AdvisoryLock),
-            (Effects::GLOBAL_LOCK, Pin::GlobalLock),
-            (Effects::HANDLER, Pin::Handler),
-            (Effects::SESSION_TRACKING, Pin::SessionTracking),
-            (Effects::ROLE, Pin::Role),
-            // Not reported of CREATE TEMPORARY TABLE … SELECT.
-            (Effects::TEMPORARY_TABLE, Pin::TemporaryTable),
-        ];
-        for (effect, pin) in pins {
-            if effects.has(effect) {
-                self.pins.add(pin);
-            }
-        }
-        if effects.has(Effects::RELEASE_ALL_LOCKS) && !effects.has(Effects::MULTI) {
-            self.pins.remove(Pin::AdvisoryLock);
-        }
-    }
-
     /// A login asked for `IGNORE_SPACE`.
     pub fn ignore_space(&mut self) {
         Arc::make_mut(&mut self.settings).set_variable(b"sql_mode", Value::DefaultIgnoringSpace);
@@ -325,6 +176,7 @@ impl SessionState {
     /// The connection that held the transaction and the pins is gone, and they with it.
     pub fn lose_connection(&mut self) {
         self.pins = Pins::default();
+        self.belongings = Belongings::default();
         self.characteristics = false;
         self.status = self.status.without(Status::IN_TRANSACTION);
     }
@@ -333,93 +185,3 @@ impl SessionState {
 /// The variables that a login sets from the client's collation; `DEFAULT` is not what the login set. The collation
 /// decides `character_set_connection`, too.
 pub const CHARACTER_SETS: [&[u8]; 3] = [b"character_set_client", b"character_set_results", b"collation_connection"];
-
-/// What `SET NAMES` sets to one character set.
-const NAMES: [&[u8]; 3] = [b"character_set_client", b"character_set_connection", b"character_set_results"];
-
-/// The most likely cause of an unattributed change.
-fn cause(kind: Kind, effects: Effects) -> Pin {
-    match kind {
-        _ if effects.has(Effects::USER_VARIABLE) => Pin::UserVariable,
-        _ if effects.has(Effects::TEMPORARY_TABLE) => Pin::TemporaryTable,
-        Kind::TextPrepared => Pin::TextPrepared,
-        _ => Pin::Unattributed,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entry(kind: u8, body: &[u8]) -> Vec<u8> {
-        [&[kind, body.len() as u8][..], body].concat()
-    }
-
-    fn variable(name: &str, value: &str) -> Vec<u8> {
-        let body = [&[name.len() as u8], name.as_bytes(), &[value.len() as u8], value.as_bytes()].concat();
-        entry(0, &body)
-    }
-
-    fn observe(state: &mut SessionState, status: Status, changes: &[Vec<u8>], effects: Effects) {
-        let changes = changes.concat();
-        let status = if changes.is_empty() { status } else { status.with(Status::SESSION_STATE_CHANGED) };
-        let ok = OkPacket { affected_rows: 0, insert_id: 0, status, warnings: 0, info: b"", changes: &changes };
-        state.observe(&ok, Kind::Set, effects);
-    }
-
-    #[test]
-    fn the_lists_are_sorted() {
-        assert!(PINNING.is_sorted() && IGNORED.is_sorted());
-    }
-
-    #[test]
-    fn an_attributed_change_travels_and_an_unattributed_one_pins() {
-        let state = entry(2, b"1");
-        let cases: &[(&[Vec<u8>], Effects, Fate)] = &[
-            (&[variable("sql_mode", "ANSI"), state.clone()], Effects::NONE, Fate::Return),
-            (&[entry(1, b"\x03app"), state.clone()], Effects::NONE, Fate::Return),
-            (std::slice::from_ref(&state), Effects::NONE, Fate::Keep(Pin::Unattributed)),
-            (std::slice::from_ref(&state), Effects::USER_VARIABLE, Fate::Keep(Pin::UserVariable)),
-            (std::slice::from_ref(&state), Effects::TEMPORARY_TABLE, Fate::Keep(Pin::TemporaryTable)),
-            (&[variable("timestamp", "1"), state.clone()], Effects::NONE, Fate::Keep(Pin::Variable)),
-            (&[variable("statement_id", "9")], Effects::NONE, Fate::Return),
-            (&[entry(4, b"\x05SET T")], Effects::NONE, Fate::Keep(Pin::NextTransaction)),
-            (&[entry(5, b"\x08_______L")], Effects::NONE, Fate::Keep(Pin::TableLock)),
-        ];
-        for (changes, effects, expected) in cases {
-            let mut session = SessionState::new(None);
-            observe(&mut session, Status::AUTOCOMMIT, changes, *effects);
-            assert_eq!(session.fate(), *expected, "{changes:x?}");
-        }
-    }
-
-    #[test]
-    fn a_transaction_pins_until_it_ends() {
-        let mut session = SessionState::new(Some(b"app"));
-        observe(&mut session, Status::AUTOCOMMIT.with(Status::IN_TRANSACTION), &[], Effects::NONE);
-        assert_eq!(session.fate(), Fate::Keep(Pin::Transaction));
-        observe(&mut session, Status::AUTOCOMMIT, &[], Effects::NONE);
-        assert_eq!(session.fate(), Fate::Return);
-    }
-
-    #[test]
-    fn commits_are_required_of_later_reads() {
-        let mut session = SessionState::new(None);
-        observe(&mut session, Status::AUTOCOMMIT, &[variable("last_gtid", "0-1-7")], Effects::NONE);
-        observe(&mut session, Status::AUTOCOMMIT, &[variable("last_gtid", "0-1-9")], Effects::NONE);
-        assert_eq!(session.required().map(ToString::to_string).as_deref(), Some("0-1-9"));
-        session.reset();
-        assert!(session.required().is_some(), "a reset does not forget what was written");
-    }
-
-    #[test]
-    fn a_reset_forgets_pins_and_variables_but_not_the_schema() {
-        let mut session = SessionState::new(Some(b"app"));
-        observe(&mut session, Status(0), &[variable("sql_mode", "ANSI"), variable("timestamp", "1")], Effects::NONE);
-        session.reset();
-        assert_eq!(session.fate(), Fate::Return);
-        assert!(session.autocommit());
-        assert_eq!(session.settings().schema(), Some(&b"app"[..]));
-        assert_eq!(session.settings().variable(b"sql_mode"), None);
-    }
-}

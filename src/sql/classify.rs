@@ -6,17 +6,21 @@
 use super::comment::Gates;
 use super::facts::{Effects, Kind, Mode, Statement};
 use super::reading::{self, Reading};
+use super::variables;
 
 /// What `sql` is and does, as far as its text tells.
 ///
 /// One pass over the bytes, without allocating; a text with version-gated comments takes a pass for each way in which
-/// some server could read it. Never fails: what is not understood is [`Kind::Unknown`].
+/// some server could read it, and one that names user variables another. Never fails: what is not understood is [`Kind::Unknown`].
 pub fn classify(sql: &[u8], mode: Mode) -> Statement<'_> {
     let reading = reading::read(sql, mode, Gates::UpTo(mode.version));
     let gated = !reading.gate_versions.is_empty();
     let mut facts = Statement { kind: reading.kind, effects: reading.effects, hint: reading.hint };
     if gated {
         (facts.kind, facts.effects) = strongest(sql, mode, &reading);
+    } else if facts.effects.has(Effects::USER_VARIABLE) {
+        let effect = variables::effect(sql, mode, facts.kind, facts.effects.has(Effects::MULTI));
+        facts.effects = facts.effects.without(Effects::USER_VARIABLE).with(effect);
     }
     facts
 }

@@ -75,7 +75,7 @@ impl Effects {
     pub const NONE: Self = Self(0);
     /// `FOR UPDATE`, `FOR SHARE`, `LOCK IN SHARE MODE`, anywhere in the text.
     pub const LOCKING_READ: Self = Self(1);
-    /// `@name` is read or written (`:=`, `INTO @x`, `SET @x`).
+    /// `@name` may be written: `:=`, `INTO @x`, `SET @x`, `CALL p(@x)`, ….
     pub const USER_VARIABLE: Self = Self(1 << 1);
     /// `@@name`.
     pub const SYSTEM_VARIABLE: Self = Self(1 << 2);
@@ -117,7 +117,15 @@ impl Effects {
     /// A system variable that may differ from server to server; with `SYSTEM_VARIABLE`.
     pub const SERVER_VARIABLE: Self = Self(1 << 20);
 
-    const NAMES: [(Self, &'static str); 21] = [
+    /// `@name` is read and not written.
+    pub const VARIABLE_READ: Self = Self(1 << 21);
+    /// The text is one `SET` of user variables to literals.
+    pub const VARIABLE_LITERAL: Self = Self(1 << 22);
+
+    /// `EXECUTE`: what a text does that is not seen.
+    pub const EXECUTE: Self = Self(1 << 23);
+
+    const NAMES: [(Self, &'static str); 24] = [
         (Self::LOCKING_READ, "locking-read"),
         (Self::USER_VARIABLE, "user-variable"),
         (Self::SYSTEM_VARIABLE, "system-variable"),
@@ -139,6 +147,9 @@ impl Effects {
         (Self::STATEMENT_VARIABLES, "statement-variables"),
         (Self::SAVEPOINT, "savepoint"),
         (Self::SERVER_VARIABLE, "server-variable"),
+        (Self::VARIABLE_READ, "variable-read"),
+        (Self::VARIABLE_LITERAL, "variable-literal"),
+        (Self::EXECUTE, "execute"),
     ];
 
     /// Every effect.
@@ -160,6 +171,10 @@ impl Effects {
 
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 }
 

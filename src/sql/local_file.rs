@@ -4,6 +4,7 @@ use super::{
     comment::Gates,
     facts::Mode,
     lexer::{Lexer, TokenKind},
+    literal::string_value,
 };
 
 /// Whether a text asks the client for the file `name`: `LOAD DATA LOCAL INFILE 'name' …`, `LOAD XML LOCAL INFILE …`.
@@ -19,41 +20,12 @@ pub fn asks_for_file(sql: &[u8], mode: Mode, name: &[u8]) -> bool {
         let is = |word: &str| token.kind == TokenKind::Word && token.text.eq_ignore_ascii_case(word.as_bytes());
         words = match token.kind {
             TokenKind::End => return false,
-            TokenKind::Text if words == 2 && is_literal_of(name, token.text, mode) => return true,
+            TokenKind::Text if words == 2 && string_value(token.text, mode).as_deref() == Some(name) => return true,
             _ if is("LOCAL") => 1,
             _ if is("INFILE") && words == 1 => 2,
             _ => 0,
         };
     }
-}
-
-/// Whether `literal`, with its quotes, stands for `text`.
-fn is_literal_of(text: &[u8], literal: &[u8], mode: Mode) -> bool {
-    let [quote, inner @ .., end] = literal else { return false };
-    if end != quote {
-        return false;
-    }
-    let mut value = Vec::with_capacity(inner.len());
-    let mut bytes = inner.iter().copied();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'\\' if !mode.no_backslash_escapes => match bytes.next() {
-                Some(b'0') => value.push(0),
-                Some(b'b') => value.push(8),
-                Some(b'n') => value.push(b'\n'),
-                Some(b'r') => value.push(b'\r'),
-                Some(b't') => value.push(b'\t'),
-                Some(b'Z') => value.push(26),
-                Some(wildcard @ (b'%' | b'_')) => value.extend([b'\\', wildcard]),
-                Some(other) => value.push(other),
-                None => return false,
-            },
-            // A quote inside stands twice.
-            byte if byte == *quote => value.extend(bytes.next()),
-            byte => value.push(byte),
-        }
-    }
-    value == text
 }
 
 #[cfg(test)]

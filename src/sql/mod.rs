@@ -5,9 +5,11 @@
 //!
 //! `lexer` cuts bytes into tokens, with `comment` deciding which comments are code; `reading` and `verb` turn tokens
 //! into facts, with `keywords`, `functions` and `names` saying which words matter; [`classify`](fn@classify) joins the
-//! readings. [`victim`] reads a `KILL`, [`asks_for_file`] a `LOAD DATA LOCAL`, [`made_insert_id`] an insert.
+//! readings. [`victim`] reads a `KILL`, [`asks_for_file`] a `LOAD DATA LOCAL`, [`made_insert_id`] an insert,
+//! [`assigned_literals`] a `SET`, [`belonging`] what makes or ends what a connection has.
 //! [`tables`](fn@tables) and [`digest`](fn@digest) serve rules, and are read when a rule asks.
 
+mod belongings;
 mod classify;
 mod comment;
 mod digest;
@@ -17,18 +19,24 @@ mod inserted;
 mod keywords;
 mod kill;
 mod lexer;
+mod literal;
 mod local_file;
+mod locks;
 mod names;
 mod reading;
 mod tables;
 mod token;
+mod variables;
 mod verb;
 mod words;
 
+pub use belongings::{Belonging, GlobalLock, belonging};
 pub use classify::classify;
 pub use digest::{Digest, NotADigest, digest, normalised};
 pub use facts::{Access, Dialect, Effects, Hint, Kind, Mode, Statement};
 pub use inserted::{gives_insert_id, made_insert_id};
 pub use kill::{Victim, victim};
 pub use local_file::asks_for_file;
+pub use locks::{AdvisoryLocks, advisory_locks};
 pub use tables::{Name, TableName, tables};
+pub use variables::{Literal, assigned_literals, user_variables};

@@ -16,6 +16,11 @@ use super::names;
 pub struct Name<'a>(&'a [u8]);
 
 impl<'a> Name<'a> {
+    /// A name as a token has it.
+    pub(super) fn of(text: &'a [u8]) -> Self {
+        Self(text)
+    }
+
     /// The name without quotes: inside, a doubled quote is one.
     pub fn unquoted(&self) -> Cow<'a, [u8]> {
         let inner = names::inside(self.0);

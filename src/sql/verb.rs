@@ -95,7 +95,7 @@ impl Reader<'_> {
             Keyword::Begin => (Kind::Begin(Access::ReadWrite), Stage::Begin),
             Keyword::Start => (Kind::Unknown, Stage::Start),
             Keyword::Commit | Keyword::Savepoint => (Kind::Transaction, Stage::Body),
-            Keyword::Prepare | Keyword::Execute => (Kind::TextPrepared, Stage::Body),
+            Keyword::Prepare | Keyword::Execute | Keyword::Deallocate => (Kind::TextPrepared, Stage::Body),
             Keyword::Lock => (Kind::Lock, Stage::Lock),
             Keyword::Unlock | Keyword::Backup => (Kind::Lock, Stage::Body),
             Keyword::Handler => (Kind::Lock, Stage::Handler),
@@ -117,6 +117,7 @@ impl Reader<'_> {
         match keyword {
             Keyword::Backup => self.effect(Effects::GLOBAL_LOCK),
             Keyword::Savepoint => self.effect(Effects::SAVEPOINT),
+            Keyword::Execute => self.effect(Effects::EXECUTE),
             // A procedure is as unknown, and may commit more than once.
             Keyword::Call => self.effect(Effects::UNKNOWN_FUNCTION),
             _ => {}

@@ -2,7 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
-use weir::sql::{digest, normalised, tables};
+use weir::sql::{advisory_locks, assigned_literals, belonging, digest, normalised, tables, user_variables};
 
 const MODES: [Mode; 4] =
     [MYSQL, MARIADB, Mode { ansi_quotes: true, ..MYSQL }, Mode { no_backslash_escapes: true, ..MARIADB }];
@@ -127,6 +127,10 @@ fn take_every_way(text: &[u8]) {
     for mode in MODES {
         classify(text, mode);
         tables(text, mode).for_each(|table| drop(table.name.unquoted()));
+        belonging(text, mode);
+        advisory_locks(text, mode);
+        assigned_literals(text, mode);
+        user_variables(text, mode).for_each(drop);
         digest(text, mode);
         normalised(text, mode);
     }

@@ -1,0 +1,100 @@
+//! What a session learns from the text of a statement that servers do not report: user variables that were set to
+//! literals, and what the connection has or has no more. Where the text is not enough, the server is asked; the client has
+//! its reply by then.
+
+use super::{
+    exchange::Exchanged,
+    request::{Body, Request},
+    session::{Held, Session},
+};
+use crate::{
+    backend::{ConnectError, ServerConnection},
+    session::{Settings, TextCharset, Value},
+    sql::{self, Effects, Kind, Literal},
+    telemetry::Pin,
+};
+
+impl Session {
+    /// Learns from the text of a request that was answered. True: the server must be asked, see
+    /// [`Self::ask_about_text`].
+    pub(super) fn learn_from_text(&mut self, held: &Held, request: &Request<'_>, exchanged: &Exchanged) -> bool {
+        let statement = request.ran();
+        // Of several statements those in front of the one that failed have run; and fields are assigned one by one.
+        let partly = statement.effects.has(Effects::MULTI)
+            || statement.effects.has(Effects::USER_VARIABLE) && statement.kind != Kind::Set;
+        match exchanged.error {
+            // ER_PARSE_ERROR: nothing of the one statement has run.
+            Some(1064) if !statement.effects.has(Effects::MULTI) => return false,
+            Some(_) if !partly => return false,
+            _ => {}
+        }
+        self.state.observe_text(&statement, request.sql, self.mode());
+        if statement.effects.has(Effects::VARIABLE_LITERAL) {
+            let charset = charset_of_texts(self.state.settings(), held.lease.connection());
+            if charset.is_none() && has_texts(&self.assigned(request)) {
+                return true;
+            }
+            self.assign(request, charset);
+        }
+        statement.effects.has(Effects::ADVISORY_LOCK) && self.state.pins().has(Pin::AdvisoryLock)
+    }
+
+    /// Asks the server for what the text leaves open.
+    pub(super) async fn ask_about_text(&mut self, held: &mut Held, request: &Request<'_>) -> Result<(), ConnectError> {
+        if request.statement.effects.has(Effects::VARIABLE_LITERAL) {
+            let sql = "SELECT @@character_set_client,@@collation_connection LIMIT 1";
+            let mut reply = held.lease.connection_mut().query(sql, &self.worker.scratch).await?;
+            let row: Vec<Vec<u8>> = reply.rows.pop().unwrap_or_default().into_iter().flatten().collect();
+            self.assign(request, row.try_into().ok());
+        }
+        if request.statement.effects.has(Effects::ADVISORY_LOCK) {
+            self.ask_locks(held).await?;
+        }
+        Ok(())
+    }
+
+    /// The literals that a request has assigned to user variables; None: they are not known to be what was assigned.
+    fn assigned(&self, request: &Request<'_>) -> Option<Vec<(Vec<u8>, Literal)>> {
+        match request.body {
+            Body::Plain(_) => sql::assigned_literals(request.sql, self.mode()),
+            // A prepared text was read under the settings of its own time.
+            _ => None,
+        }
+    }
+
+    fn assign(&mut self, request: &Request<'_>, charset: Option<[Vec<u8>; 2]>) {
+        let charset = charset.as_ref().map(|[client, collation]| TextCharset { client, collation });
+        match self.assigned(request) {
+            Some(assigned) => self.state.assign(&assigned, self.mode().dialect, charset),
+            None => self.state.set_pin(Pin::UserVariable, true),
+        }
+    }
+
+    /// Asks which of the advisory locks that the session may have it has. One that could not be taken, or was released as
+    /// often as it was taken, is none.
+    async fn ask_locks(&mut self, held: &mut Held) -> Result<(), ConnectError> {
+        let Some(names) = self.state.advisory_locks().filter(|names| !names.is_empty()) else { return Ok(()) };
+        let is_own = |name: &[u8]| format!("IS_USED_LOCK('{}')<=>CONNECTION_ID()", String::from_utf8_lossy(name));
+        let columns: Vec<String> = names.iter().map(|name| is_own(name)).collect();
+        let sql = format!("SELECT {} LIMIT 1", columns.join(","));
+        let mut reply = held.lease.connection_mut().query(&sql, &self.worker.scratch).await?;
+        if let Some(row) = reply.rows.pop() {
+            let had: Vec<bool> = row.iter().map(|field| field.as_deref() != Some(b"0")).collect();
+            self.state.learn_advisory_locks(&had);
+        }
+        Ok(())
+    }
+}
+
+fn has_texts(assigned: &Option<Vec<(Vec<u8>, Literal)>>) -> bool {
+    assigned.iter().flatten().any(|(_, literal)| matches!(literal, Literal::Text(_)))
+}
+
+/// `character_set_client` and `collation_connection`. A reset leaves them as the server has them, which is not known.
+fn charset_of_texts(settings: &Settings, connection: &ServerConnection) -> Option<[Vec<u8>; 2]> {
+    let known = |name: &[u8]| match settings.variable(name).or_else(|| connection.baseline.variable(name)) {
+        Some(Value::Text(text)) => Some(text.to_vec()),
+        _ => None,
+    };
+    Some([known(b"character_set_client")?, known(b"collation_connection")?])
+}
