@@ -270,30 +270,6 @@ async fn a_pool_that_is_used_up_is_no_missing_writer() {
 }
 
 #[tokio::test]
-async fn a_kill_names_no_thread_of_a_server() {
-    for flavor in flavors() {
-        let bed = writer_only(flavor, "").await;
-        let (mut one, mut other) = (bed.connect().await, bed.connect().await);
-        let mut transaction = other.start_transaction(TxOpts::default()).await.unwrap();
-        let sql = "SELECT id FROM information_schema.processlist WHERE user = 'app'";
-        let threads: Vec<u64> =
-            bed.cluster.servers().next().unwrap().connect().await.unwrap().query(sql).await.unwrap();
-        assert!(!threads.is_empty(), "{flavor}");
-        for thread in threads {
-            for kill in ["/* it */ KILL", "KILL /* it */ CONNECTION", "-- it\nKILL"] {
-                let error = one.query_drop(format!("{kill} {thread}")).await;
-                let code = error.map_err(|error| server_error(&error).0);
-                assert!(matches!(code, Err(1094)), "{flavor}: {kill}: {code:?}");
-            }
-        }
-        transaction.query_drop("DO 1").await.unwrap();
-        transaction.rollback().await.unwrap();
-        drop((one, other));
-        bed.stop().await;
-    }
-}
-
-#[tokio::test]
 async fn pins_that_a_reply_tells_are_counted() {
     for flavor in flavors() {
         let bed = writer_only(flavor, "").await;

@@ -1,4 +1,4 @@
-//! The commands that begin, end or stop something: reset, change of user, `KILL`, options, bad packets, pipelines.
+//! The commands that begin or end something: reset, change of user, options, bad packets, pipelines.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod bed;
@@ -9,7 +9,6 @@ use bed::{
     until,
 };
 use mysql_async::{ChangeUserOpts, prelude::*};
-use tokio::time::timeout;
 use weir::{
     protocol::{Capabilities, HEADER, put_packets},
     sandbox::Cluster,
@@ -151,109 +150,6 @@ async fn a_driver_changes_the_user() {
             conn.query_first("SELECT CURRENT_USER(), DATABASE(), @x").await.unwrap();
         assert_eq!(seen, Some(("other@%".to_owned(), "app2".to_owned(), None)), "{flavor}");
         drop(conn);
-        bed.stop().await;
-    }
-}
-
-/// Waits until a statement runs on a server.
-async fn running(bed: &Bed, text: &str) {
-    let sql = format!(
-        "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '%{text}%' AND info NOT LIKE '%processlist%'"
-    );
-    until("the statement runs", async || {
-        let mut found = 0;
-        for server in bed.cluster.servers() {
-            found += server.rows(&sql).await.unwrap()[0].get::<u64, _>(0).unwrap();
-        }
-        found > 0
-    })
-    .await;
-}
-
-/// A statement that sleeps, with a row to lose.
-const SLEEP: &str = "SELECT 1 FROM (SELECT 1 AS a UNION SELECT 2) AS x WHERE SLEEP(100) = 0 AND a > 0";
-
-#[tokio::test]
-async fn kill_query_stops_the_statement_and_nothing_else() {
-    for flavor in flavors() {
-        let bed = start(flavor).await;
-        let mut killer = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
-        let kills = ["KILL QUERY {}", "/* by name */ kill query /* of */ {} -- it", "KILL HARD QUERY {};"];
-        for kill in &kills[..if flavor == weir::sandbox::Flavor::MariaDb { 3 } else { 2 }] {
-            let mut victim = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
-            victim.run("SET @mine = 7").await;
-            victim.send(&[b"\x03", SLEEP.as_bytes()].concat()).await;
-            running(&bed, "SLEEP(100)").await;
-            killer.run(kill.replace("{}", &victim.id.to_string())).await;
-            let reply = victim.receive(Answer::Results).await;
-            assert_eq!(code(&reply), (1317, "70100".to_owned()), "{flavor}: {kill}");
-            assert_eq!(victim.value("SELECT @mine").await, b"7", "{flavor}: the session is as it was");
-        }
-        bed.stop().await;
-    }
-}
-
-#[tokio::test]
-async fn kill_ends_a_session() {
-    for flavor in flavors() {
-        let bed = start(flavor).await;
-        let mut killer = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
-        for (busy, by_command) in [(true, false), (false, false), (true, true), (false, true)] {
-            let mut victim = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
-            victim.run("BEGIN").await;
-            victim.run("INSERT INTO app.t VALUES (5)").await;
-            if busy {
-                victim.send(&[b"\x03", SLEEP.as_bytes()].concat()).await;
-                running(&bed, "SLEEP(100)").await;
-            }
-            if by_command {
-                let command = [&[0x0C][..], &victim.id.to_le_bytes()].concat();
-                assert_eq!(error(&killer.ask(&command, Answer::One).await), None, "{flavor}");
-            } else {
-                killer.run(format!("KILL {}", victim.id)).await;
-            }
-            if busy {
-                assert_eq!(code(&victim.receive(Answer::Results).await), (1317, "70100".to_owned()), "{flavor}");
-            }
-            timeout(bed::PATIENCE, async { while !victim.is_closed().await {} }).await.unwrap();
-            // Waits for the lock, which goes with the transaction; without a rollback the row is there already.
-            bed.cluster.writer.exec("INSERT INTO app.t VALUES (5)").await.unwrap();
-            bed.cluster.writer.exec("DELETE FROM app.t").await.unwrap();
-        }
-        bed.stop().await;
-    }
-}
-
-#[tokio::test]
-async fn kill_knows_whom_it_may_kill() {
-    for flavor in flavors() {
-        let bed = start(flavor).await;
-        let mut app = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
-        let card = Card { user: "other", password: "other-secret", schema: None, ..Card::app(MODERN) };
-        let mut other = Raw::connect(bed.port(), &card).await.unwrap();
-        let missing = 99_999_999_u32;
-        assert_eq!(code(&other.query(format!("KILL {missing}")).await), (1094, "HY000".to_owned()));
-        assert_eq!(code(&other.query(format!("KILL QUERY {}", app.id)).await), (1095, "HY000".to_owned()));
-        let command = [&[0x0C][..], &app.id.to_le_bytes()].concat();
-        assert_eq!(code(&other.ask(&command, Answer::One).await).0, 1095, "{flavor}");
-        // A server's own id of some connection is none of ours, however it is written.
-        let thread = bed.cluster.writer.rows("SELECT CONNECTION_ID()").await.unwrap()[0].get::<u64, _>(0).unwrap();
-        for sql in [format!("KILL {thread} + 0"), format!("KILL (SELECT {thread})"), "KILL @x".to_owned()] {
-            let reply = other.query(&sql).await;
-            assert!(matches!(code(&reply).0, 1064 | 1235), "{flavor}: {sql}: {reply:02x?}");
-        }
-        // A prepared one means the same.
-        other.prepare(&format!("KILL {missing}")).await;
-        let execute = [b"\x17", &other.statements[0].to_le_bytes()[..], b"\0\x01\0\0\0"].concat();
-        assert_eq!(code(&other.ask(&execute, Answer::Results).await).0, 1094, "{flavor}");
-        assert_eq!(code(&other.ask(b"\x16KILL ?", Answer::Prepare).await).0, 1235, "{flavor}");
-        assert_eq!(app.value("SELECT 'alive'").await, b"alive");
-        // Oneself.
-        let own = app.id;
-        assert_eq!(code(&app.query(format!("KILL QUERY {own}")).await), (1317, "70100".to_owned()), "{flavor}");
-        assert_eq!(app.value("SELECT 'alive'").await, b"alive", "{flavor}");
-        assert_eq!(code(&app.query(format!("KILL {own}")).await).1, "70100", "{flavor}");
-        assert!(app.is_closed().await, "{flavor}");
         bed.stop().await;
     }
 }

@@ -22,11 +22,17 @@ use crate::{
     telemetry::{Pin, Reason},
 };
 
+/// The smallest id of a session. No server counts its connections that far, so that an id of Weir's that reaches a
+/// server, as from inside a procedure, names nobody there, nor does a server's id name one of Weir's sessions. There is
+/// a bit above it for the clients that take ids for signed.
+const FIRST: u32 = 1 << 30;
+
 /// Every session by its id.
 #[derive(Debug, Default)]
 pub struct Registry {
     sessions: Mutex<BTreeMap<u32, Arc<SessionHandle>>>,
-    last: AtomicU32,
+    /// How many there were.
+    entered: AtomicU32,
 }
 
 /// A session as others see it.
@@ -74,8 +80,8 @@ impl Registry {
     pub fn enter(self: &Arc<Self>, client: String) -> Entry {
         let mut sessions = self.sessions();
         let id = loop {
-            let id = self.last.fetch_add(1, Relaxed).wrapping_add(1);
-            if id != 0 && !sessions.contains_key(&id) {
+            let id = FIRST + self.entered.fetch_add(1, Relaxed) % FIRST;
+            if !sessions.contains_key(&id) {
                 break id;
             }
         };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::time::timeout;
 
 use super::{
+    kill::unclear_kill,
     login,
     request::{Body, Request},
     session::{End, Session},
@@ -119,7 +120,7 @@ impl Session {
 
     async fn query(&mut self, sql: &[u8], payload: &[u8]) -> Result<(), End> {
         let statement = self.classify(sql);
-        if statement.kind == Kind::Kill
+        if statement.effects.has(Effects::KILL)
             && let Some(killed) = self.kill_by_text(sql).await
         {
             return killed;
@@ -134,8 +135,8 @@ impl Session {
             return self.send_error(&ServerError::too_many_statements(limit.into())).await;
         }
         let statement = self.classify(sql);
-        if statement.kind == Kind::Kill && sql::victim(sql, self.mode()) == Victim::Unclear {
-            return self.send_error(&ServerError::not_supported("KILL of anything but one number")).await;
+        if statement.effects.has(Effects::KILL) && sql::victim(sql, self.mode()) == Victim::Unclear {
+            return self.send_error(&unclear_kill()).await;
         }
         let text = self.worker.prepared_text(sql, self.state.settings());
         let body = Body::Prepare { payload, text };
@@ -159,7 +160,7 @@ impl Session {
             // The session stays where its cursor is, whatever it does before the last row.
             facts.effects = facts.effects.with(Effects::CONNECTION);
         }
-        if facts.kind == Kind::Kill
+        if facts.effects.has(Effects::KILL)
             && let Some(killed) = self.kill_by_text(&shared.sql).await
         {
             return killed;

@@ -16,16 +16,14 @@ use crate::{
 };
 
 impl Session {
-    /// Runs a statement whose kind is `KILL`; None: it names no session, and is the server's business.
+    /// Runs a text that has a `KILL`; None: it names no session, and is the server's business.
     pub async fn kill_by_text(&mut self, sql: &[u8]) -> Option<Result<(), End>> {
         match sql::victim(sql, self.mode()) {
             Victim::Session(id) => Some(self.kill(id, Kill::Session).await),
             Victim::Query(id) => Some(self.kill(id, Kill::Query).await),
             Victim::Other => None,
             // The server would take one of Weir's ids for one of its own.
-            Victim::Unclear => {
-                Some(self.send_error(&ServerError::not_supported("KILL of anything but one number")).await)
-            }
+            Victim::Unclear => Some(self.send_error(&unclear_kill()).await),
         }
     }
 
@@ -53,6 +51,11 @@ impl Session {
     pub fn killer<'a>(&self, server: &'a Arc<Server>, thread: u32) -> Killer<'a> {
         Killer { server, identity: self.identity.clone(), thread, worker: self.worker.clone() }
     }
+}
+
+/// The answer to a `KILL` of which only the server could say whom it names.
+pub fn unclear_kill() -> ServerError {
+    ServerError::not_supported("KILL of anything but one number, or beside other statements")
 }
 
 /// Stops a statement over a connection of its own.

@@ -171,6 +171,7 @@ fn obstacle(situation: &Situation<'_>, statement: &Statement<'_>) -> Option<Reas
 /// The strongest effect first: what a hint or a rule may not overrule comes before what it may.
 fn by_effect(effects: Effects) -> Option<Reason> {
     const ORDER: &[(Effects, Reason)] = &[
+        (Effects::KILL, Reason::Local),
         (Effects::LOCKING_READ, Reason::LockingRead),
         (Effects::ADVISORY_LOCK, Reason::Lock),
         (Effects::GLOBAL_LOCK, Reason::Lock),

@@ -116,7 +116,6 @@ impl Effects {
     pub const SAVEPOINT: Self = Self(1 << 19);
     /// A system variable that may differ from server to server; with `SYSTEM_VARIABLE`.
     pub const SERVER_VARIABLE: Self = Self(1 << 20);
-
     /// `@name` is read and not written.
     pub const VARIABLE_READ: Self = Self(1 << 21);
     /// The text is one `SET` of user variables to literals.
@@ -124,8 +123,10 @@ impl Effects {
 
     /// `EXECUTE`: what a text does that is not seen.
     pub const EXECUTE: Self = Self(1 << 23);
+    /// `KILL`, alone or among others.
+    pub const KILL: Self = Self(1 << 24);
 
-    const NAMES: [(Self, &'static str); 24] = [
+    const NAMES: [(Self, &'static str); 25] = [
         (Self::LOCKING_READ, "locking-read"),
         (Self::USER_VARIABLE, "user-variable"),
         (Self::SYSTEM_VARIABLE, "system-variable"),
@@ -150,6 +151,7 @@ impl Effects {
         (Self::VARIABLE_READ, "variable-read"),
         (Self::VARIABLE_LITERAL, "variable-literal"),
         (Self::EXECUTE, "execute"),
+        (Self::KILL, "kill"),
     ];
 
     /// Every effect.

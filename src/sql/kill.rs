@@ -2,11 +2,11 @@
 
 use super::{
     comment::Gates,
-    facts::Mode,
+    facts::{Dialect, Mode},
     lexer::{Lexer, TokenKind},
 };
 
-/// What a text that begins with `KILL` asks for.
+/// What a text with a `KILL` asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Victim {
     /// `KILL [HARD | SOFT] [CONNECTION] n`
@@ -15,11 +15,12 @@ pub enum Victim {
     Query(u64),
     /// `KILL … USER name`, `KILL … QUERY ID n`: no session's id (MariaDB).
     Other,
-    /// An expression, a parameter, or more than one statement: the id is not known from the text.
+    /// An expression or a parameter, whose value the text does not tell, or a `KILL` among other statements, which Weir
+    /// and the server would have to run in turns.
     Unclear,
 }
 
-/// Reads a `KILL`.
+/// Reads a text that has the effect [`Effects::KILL`](super::Effects::KILL).
 pub fn victim(sql: &[u8], mode: Mode) -> Victim {
     let mut lexer = Lexer::new(sql, mode, Gates::UpTo(mode.version));
     let (mut query, mut verb) = (false, true);
@@ -39,10 +40,22 @@ pub fn victim(sql: &[u8], mode: Mode) -> Victim {
             return if ends(lexer) { victim } else { Victim::Unclear };
         } else if is("QUERY") {
             query = true;
-        } else if is("USER") || is("ID") {
-            return Victim::Other;
+        } else if is("USER") || query && is("ID") {
+            return if mode.dialect == Dialect::MariaDb && is_last(lexer) { Victim::Other } else { Victim::Unclear };
         } else if !(is("HARD") || is("SOFT") || is("CONNECTION")) {
             return Victim::Unclear;
+        }
+    }
+}
+
+/// Whether no other statement follows, and no call: `USER()` is a function.
+fn is_last(mut lexer: Lexer<'_>) -> bool {
+    loop {
+        match lexer.next().kind {
+            TokenKind::Open => return false,
+            TokenKind::Semicolon => return ends(lexer),
+            TokenKind::End => return true,
+            _ => {}
         }
     }
 }
@@ -60,7 +73,6 @@ fn ends(mut lexer: Lexer<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sql::Dialect;
 
     #[test]
     fn reads_every_form() {
@@ -75,7 +87,12 @@ mod tests {
             ("KILL SOFT CONNECTION 7", Victim::Session(7)),
             ("KILL 99999999999", Victim::Session(99_999_999_999)),
             ("KILL USER app", Victim::Other),
+            ("KILL SOFT QUERY USER 'app'@'%';", Victim::Other),
+            ("KILL USER app; KILL 7", Victim::Unclear),
+            ("KILL USER() + 7", Victim::Unclear),
             ("KILL QUERY ID 7", Victim::Other),
+            ("KILL QUERY ID 7; KILL 7", Victim::Unclear),
+            ("KILL ID 7", Victim::Unclear),
             ("KILL", Victim::Unclear),
             ("KILL ?", Victim::Unclear),
             ("KILL @id", Victim::Unclear),
@@ -83,10 +100,14 @@ mod tests {
             ("KILL 0x07", Victim::Unclear),
             ("KILL CONNECTION_ID()", Victim::Unclear),
             ("KILL 7; DROP TABLE t", Victim::Unclear),
+            ("KILL 7; KILL 8", Victim::Unclear),
             ("SELECT 1; KILL 7", Victim::Unclear),
         ];
         for (sql, expected) in cases {
             assert_eq!(victim(sql.as_bytes(), mode), expected, "{sql}");
+            // MySQL knows threads only.
+            let expected = if expected == Victim::Other { Victim::Unclear } else { expected };
+            assert_eq!(victim(sql.as_bytes(), Mode { dialect: Dialect::MySql, ..mode }), expected, "MySQL: {sql}");
         }
     }
 }

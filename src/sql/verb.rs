@@ -118,6 +118,7 @@ impl Reader<'_> {
             Keyword::Backup => self.effect(Effects::GLOBAL_LOCK),
             Keyword::Savepoint => self.effect(Effects::SAVEPOINT),
             Keyword::Execute => self.effect(Effects::EXECUTE),
+            Keyword::Kill if !self.in_routine => self.effect(Effects::KILL),
             // A procedure is as unknown, and may commit more than once.
             Keyword::Call => self.effect(Effects::UNKNOWN_FUNCTION),
             _ => {}
@@ -297,6 +298,11 @@ impl Reader<'_> {
             Keyword::Procedure if self.only_reads() && self.verb != Keyword::Show => self.statement = Kind::Unknown,
             Keyword::Values | Keyword::Value | Keyword::Select | Keyword::Set | Keyword::With | Keyword::Table => {
                 self.columns_may_follow = self.columns_may_follow && self.verb == Keyword::Load;
+            }
+            // Reserved, so it is the statement, inside a compound one.
+            Keyword::Kill if !self.in_routine && self.last.kind != TokenKind::Dot => {
+                self.effect(Effects::KILL);
+                self.write_in_body(keyword);
             }
             _ => self.write_in_body(keyword),
         }

@@ -208,7 +208,7 @@ fn locks() {
                 "LOCK INSTANCE FOR BACKUP",
             ],
         ),
-        Row(BOTH, Kind::Kill, NONE, &["KILL 5", "KILL QUERY 5", "kill connection 5", "KILL HARD QUERY ID 5"]),
+        Row(BOTH, Kind::Kill, Effects::KILL, &["KILL 5", "KILL QUERY 5", "kill connection 5", "KILL HARD QUERY ID 5"]),
     ]);
 }
 
@@ -234,6 +234,21 @@ fn several_statements() {
         Row(BOTH, Kind::Ddl, multi, &["SELECT 1; DROP TABLE t", "BEGIN; TRUNCATE t; COMMIT"]),
         Row(BOTH, Kind::Read, multi.with(Effects::LOCKING_READ), &["SELECT 1; SELECT * FROM t FOR UPDATE"]),
         Row(BOTH, Kind::Set, multi, &["SELECT 1; SET a = 1", "SET a = 1; SELECT 1"]),
+        Row(BOTH, Kind::Kill, multi.with(Effects::KILL), &["SELECT 1; KILL 5", "KILL 5; KILL 6", "BEGIN; KILL 5"]),
+        Row(
+            BOTH,
+            Kind::Write,
+            multi.with(Effects::KILL),
+            &["DELETE FROM t; KILL 5", "KILL 5; DELETE FROM t", "DELETE FROM t /*!99999 ; KILL 5 */"],
+        ),
+        Row(
+            BOTH,
+            Kind::Unknown,
+            multi.with(Effects::KILL),
+            &["IF 1 THEN KILL 5; END IF", "BEGIN NOT ATOMIC KILL 5; END", "FROB; KILL 5"],
+        ),
+        // Is not run now.
+        Row(BOTH, Kind::Ddl, multi, &["CREATE PROCEDURE p() BEGIN KILL 5; END", "CREATE EVENT e DO BEGIN KILL 5; END"]),
         Row(
             BOTH,
             Kind::Unknown,

@@ -1,0 +1,211 @@
+//! `KILL`: it names Weir's sessions, wherever it stands, and reaches them alone.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod bed;
+
+use bed::{
+    Bed, flavors,
+    raw::{Answer, Card, MODERN, Raw, code, error},
+    until,
+};
+use tokio::time::timeout;
+use weir::sandbox::{Cluster, Flavor};
+
+async fn start(flavor: Flavor) -> Bed {
+    let cluster = Cluster::start(flavor, 1).await.unwrap();
+    cluster.writer.exec("CREATE USER other@'%' IDENTIFIED BY 'other-secret'").await.unwrap();
+    cluster.writer.exec("CREATE TABLE app.t (id INT PRIMARY KEY)").await.unwrap();
+    // What a text does not show.
+    cluster.writer.exec("CREATE PROCEDURE app.stop(id BIGINT UNSIGNED) KILL id").await.unwrap();
+    cluster.wait_caught_up().await.unwrap();
+    // A short patience with sessions that are still pinned when a test is over.
+    let extra = "[[users]]\nname = \"other\"\npassword = \"other-secret\"\n[timeouts]\ndrain = \"100ms\"\n";
+    Bed::with(cluster, extra).await
+}
+
+/// Waits until a statement runs on a server.
+async fn running(bed: &Bed, text: &str) {
+    let sql = format!(
+        "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '%{text}%' AND info NOT LIKE '%processlist%'"
+    );
+    until("the statement runs", async || {
+        let mut found = 0;
+        for server in bed.cluster.servers() {
+            found += server.rows(&sql).await.unwrap()[0].get::<u64, _>(0).unwrap();
+        }
+        found > 0
+    })
+    .await;
+}
+
+/// A statement that sleeps, with a row to lose.
+const SLEEP: &str = "SELECT 1 FROM (SELECT 1 AS a UNION SELECT 2) AS x WHERE SLEEP(100) = 0 AND a > 0";
+
+#[tokio::test]
+async fn kill_query_stops_the_statement_and_nothing_else() {
+    for flavor in flavors() {
+        let bed = start(flavor).await;
+        let mut killer = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
+        let kills = ["KILL QUERY {}", "/* by name */ kill query /* of */ {} -- it", "KILL HARD QUERY {};"];
+        for kill in &kills[..if flavor == weir::sandbox::Flavor::MariaDb { 3 } else { 2 }] {
+            let mut victim = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
+            victim.run("SET @mine = 7").await;
+            victim.send(&[b"\x03", SLEEP.as_bytes()].concat()).await;
+            running(&bed, "SLEEP(100)").await;
+            killer.run(kill.replace("{}", &victim.id.to_string())).await;
+            let reply = victim.receive(Answer::Results).await;
+            assert_eq!(code(&reply), (1317, "70100".to_owned()), "{flavor}: {kill}");
+            assert_eq!(victim.value("SELECT @mine").await, b"7", "{flavor}: the session is as it was");
+        }
+        bed.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn kill_ends_a_session() {
+    for flavor in flavors() {
+        let bed = start(flavor).await;
+        let mut killer = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
+        for (busy, by_command) in [(true, false), (false, false), (true, true), (false, true)] {
+            let mut victim = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
+            victim.run("BEGIN").await;
+            victim.run("INSERT INTO app.t VALUES (5)").await;
+            if busy {
+                victim.send(&[b"\x03", SLEEP.as_bytes()].concat()).await;
+                running(&bed, "SLEEP(100)").await;
+            }
+            if by_command {
+                let command = [&[0x0C][..], &victim.id.to_le_bytes()].concat();
+                assert_eq!(error(&killer.ask(&command, Answer::One).await), None, "{flavor}");
+            } else {
+                killer.run(format!("KILL {}", victim.id)).await;
+            }
+            if busy {
+                assert_eq!(code(&victim.receive(Answer::Results).await), (1317, "70100".to_owned()), "{flavor}");
+            }
+            timeout(bed::PATIENCE, async { while !victim.is_closed().await {} }).await.unwrap();
+            // Waits for the lock, which goes with the transaction; without a rollback the row is there already.
+            bed.cluster.writer.exec("INSERT INTO app.t VALUES (5)").await.unwrap();
+            bed.cluster.writer.exec("DELETE FROM app.t").await.unwrap();
+        }
+        bed.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn kill_knows_whom_it_may_kill() {
+    for flavor in flavors() {
+        let bed = start(flavor).await;
+        let mut app = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
+        let card = Card { user: "other", password: "other-secret", schema: None, ..Card::app(MODERN) };
+        let mut other = Raw::connect(bed.port(), &card).await.unwrap();
+        let missing = 99_999_999_u32;
+        assert_eq!(code(&other.query(format!("KILL {missing}")).await), (1094, "HY000".to_owned()));
+        assert_eq!(code(&other.query(format!("KILL QUERY {}", app.id)).await), (1095, "HY000".to_owned()));
+        let command = [&[0x0C][..], &app.id.to_le_bytes()].concat();
+        assert_eq!(code(&other.ask(&command, Answer::One).await).0, 1095, "{flavor}");
+        // A server's own id of some connection is none of ours, however it is written.
+        let thread = bed.cluster.writer.rows("SELECT CONNECTION_ID()").await.unwrap()[0].get::<u64, _>(0).unwrap();
+        for sql in [format!("KILL {thread} + 0"), format!("KILL (SELECT {thread})"), "KILL @x".to_owned()] {
+            let reply = other.query(&sql).await;
+            assert!(matches!(code(&reply).0, 1064 | 1235), "{flavor}: {sql}: {reply:02x?}");
+        }
+        // A prepared one means the same.
+        other.prepare(&format!("KILL {missing}")).await;
+        let execute = [b"\x17", &other.statements[0].to_le_bytes()[..], b"\0\x01\0\0\0"].concat();
+        assert_eq!(code(&other.ask(&execute, Answer::Results).await).0, 1094, "{flavor}");
+        assert_eq!(code(&other.ask(b"\x16KILL ?", Answer::Prepare).await).0, 1235, "{flavor}");
+        assert_eq!(app.value("SELECT 'alive'").await, b"alive");
+        // Oneself.
+        let own = app.id;
+        assert_eq!(code(&app.query(format!("KILL QUERY {own}")).await), (1317, "70100".to_owned()), "{flavor}");
+        assert_eq!(app.value("SELECT 'alive'").await, b"alive", "{flavor}");
+        assert_eq!(code(&app.query(format!("KILL {own}")).await).1, "70100", "{flavor}");
+        assert!(app.is_closed().await, "{flavor}");
+        bed.stop().await;
+    }
+}
+
+/// The connections of a user to the servers, other than the one that asks.
+async fn threads(bed: &Bed) -> Vec<(String, u64)> {
+    let mut threads = Vec::new();
+    for server in bed.cluster.servers() {
+        let sql = "SELECT id FROM information_schema.processlist WHERE user = 'app' AND id <> CONNECTION_ID()";
+        let rows = server.rows(sql).await.unwrap();
+        threads.extend(rows.iter().map(|row| (server.address().to_string(), row.get(0).unwrap())));
+    }
+    threads
+}
+
+#[tokio::test]
+async fn a_kill_that_weir_cannot_run_kills_nobody() {
+    for flavor in flavors() {
+        let bed = start(flavor).await;
+        let mut victims = Vec::new();
+        for _ in 0..3 {
+            let mut victim = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
+            victim.run("BEGIN").await;
+            victims.push(victim);
+        }
+        let mut killer = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
+        let before = threads(&bed).await;
+        assert!(before.len() >= 3, "{flavor}: {before:?}");
+        let sessions = victims.iter().map(|victim| u64::from(victim.id)).collect::<Vec<_>>();
+        let texts = [
+            "INSERT INTO t VALUES (1); KILL {}",
+            "KILL {}; INSERT INTO t VALUES (1)",
+            "SELECT 1; KILL {}",
+            "KILL {}; KILL {}",
+            "CREATE TABLE u (a INT); KILL QUERY {}; DROP TABLE u",
+            "INSERT INTO t VALUES (1) /*!50000 ; KILL {} */",
+            "FROB; KILL {}",
+            "KILL USER nobody; KILL {}",
+            "KILL USER() + {}",
+            "PREPARE s FROM 'DO 1'; KILL CONNECTION {}",
+            "BEGIN NOT ATOMIC KILL {}; END",
+            "IF TRUE THEN KILL {}; END IF",
+        ];
+        for text in texts {
+            for id in sessions.iter().copied().chain(before.iter().map(|(_, thread)| *thread)) {
+                let sql = text.replace("{}", &id.to_string());
+                assert_eq!(code(&killer.query(&sql).await), (1235, "42000".to_owned()), "{flavor}: {sql}");
+            }
+        }
+        // Of these Weir knows nothing; a session's id is none of a server's threads.
+        for sql in ["CALL stop({})", "PREPARE s FROM 'KILL {}'; EXECUTE s", "SET @id = {}; CALL stop(@id)"] {
+            for id in &sessions {
+                let sql = sql.replace("{}", &id.to_string());
+                assert_eq!(code(&killer.query(&sql).await).0, 1094, "{flavor}: {sql}");
+            }
+        }
+        assert_eq!(killer.value("SELECT COUNT(*) FROM t").await, b"0", "{flavor}: nothing of them was run");
+        for victim in &mut victims {
+            victim.run("ROLLBACK").await;
+        }
+        let after = threads(&bed).await;
+        assert!(before.iter().all(|thread| after.contains(thread)), "{flavor}: {before:?}, then {after:?}");
+        bed.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_kill_names_no_thread_of_a_server() {
+    for flavor in flavors() {
+        let bed = start(flavor).await;
+        let mut one = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
+        let mut other = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
+        other.run("BEGIN").await;
+        let threads = threads(&bed).await;
+        assert!(!threads.is_empty(), "{flavor}");
+        for (_, thread) in threads {
+            for kill in ["/* it */ KILL", "KILL /* it */ CONNECTION", "-- it\nKILL"] {
+                assert_eq!(code(&one.query(format!("{kill} {thread}")).await).0, 1094, "{flavor}: {kill}");
+            }
+        }
+        // As somebody does who asks a server for an id.
+        let own = String::from_utf8(other.value("SELECT CONNECTION_ID()").await).unwrap();
+        assert_eq!(code(&one.query(format!("KILL {own}")).await).0, 1094, "{flavor}");
+        other.run("ROLLBACK").await;
+        bed.stop().await;
+    }
+}
