@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Instant};
 use bed::{Bed, flavors};
 use mysql_async::{ChangeUserOpts, Conn, prelude::*};
 use weir::{
-    backend::{Identity, Links, ServerConnection},
+    backend::{Identity, Links, Place, ServerConnection},
     config::{Address, Secret, ServerTlsMode},
     net::Scratch,
     protocol::{Capabilities, ResponseTracker, Shape, code, put_packets},
@@ -236,7 +236,8 @@ impl OldClient {
         let links = bed.weir.context.cluster.load().links.clone();
         let links = Links { tls: ServerTlsMode::Disabled, ..Links::clone(&links) };
         let (identity, scratch) = (Arc::new(identity), Scratch::new(1 << 16));
-        let connection = ServerConnection::open(&address, identity, &links, &scratch, Instant::now()).await.unwrap();
+        let connection =
+            ServerConnection::open(Place::of(&address), identity, &links, &scratch, Instant::now()).await.unwrap();
         let mut client = Self(connection);
         // It asked for reports, as Weir does of servers.
         client.command(&[code::RESET_CONNECTION]).await;

@@ -16,7 +16,7 @@ use bed::{
 use mysql_async::{Conn, TxOpts, prelude::*};
 use tokio::time::timeout;
 use weir::{
-    backend::{Identity, Links, ServerConnection},
+    backend::{Identity, Links, Place, ServerConnection},
     config::{Address, Secret, ServerCompression, ServerTls, ServerTlsMode},
     net::{Scratch, tls},
     protocol::{Capabilities, put_packets},
@@ -52,7 +52,8 @@ async fn raw(bed: &Bed) -> (ServerConnection, Scratch) {
     };
     let scratch = Scratch::new(64 * 1024);
     let address = Address::Tcp { host: "127.0.0.1".to_owned(), port: bed.port() };
-    let opened = ServerConnection::open(&address, Arc::new(identity), &links, &scratch, Instant::now()).await;
+    let opened =
+        ServerConnection::open(Place::of(&address), Arc::new(identity), &links, &scratch, Instant::now()).await;
     let mut client = opened.unwrap();
     // It asked for session tracking, which pins; a reset takes that back.
     client.command(b"\x1F", &scratch).await.unwrap();

@@ -299,10 +299,14 @@ async fn ask(id: ServerId, probing: Probing, poke: Arc<Notify>, results: mpsc::S
     }
 }
 
-/// Does what has to be done from time to time: old connections are closed.
+/// Does what has to be done from time to time: old connections are closed, and long statements looked after.
 pub async fn sweep(context: Arc<Context>) {
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
         context.cluster.load().expire(servers::now());
+        let patience = context.config.load().timeouts.server_silence;
+        if let Some(before) = patience.and_then(|patience| Instant::now().checked_sub(patience)) {
+            context.sessions.wake_long(before);
+        }
     }
 }

@@ -1,16 +1,16 @@
 //! One connection to a server: preparation, Weir's own commands on it, and what is known of its state.
 
-use std::{io, sync::Arc, time::Instant};
+use std::{io, net::SocketAddr, sync::Arc, time::Instant};
 
 use tokio::time::timeout;
 
 use super::{
     ConnectError, Links, PreparedText, Statements,
     align::set_names,
-    dial::{OWN_REPLY, dial, refused},
+    dial::{Dialled, OWN_REPLY, Place, dial, refused},
 };
 use crate::{
-    config::{Address, Secret},
+    config::Secret,
     net::{PacketStream, Scratch},
     protocol::{
         Capabilities, Change, Malformed, OkPacket, Prepared, ProxyHeader, ResultHead, Status, changes, code,
@@ -56,6 +56,8 @@ pub struct ServerConnection {
     pub capabilities: Capabilities,
     /// The server's id of it.
     pub thread: u32,
+    /// Where the server is that has this thread, whatever its name leads to by now; None: not TCP.
+    pub peer: Option<SocketAddr>,
     /// What it has been set to.
     pub settings: Arc<Settings>,
     /// The character sets that the login gave it.
@@ -97,26 +99,26 @@ impl ServerConnection {
     /// # Errors
     /// Whatever stands in the way, within `links.connect_timeout`.
     pub async fn open(
-        address: &Address,
+        place: Place<'_>,
         identity: Arc<Identity>,
         links: &Links,
         scratch: &Scratch,
         now: Instant,
     ) -> Result<Self, ConnectError> {
         let limit = links.connect_timeout;
-        timeout(limit, Self::open_unbounded(address, identity, links, scratch, now))
+        timeout(limit, Self::open_unbounded(place, identity, links, scratch, now))
             .await
             .map_err(|_| ConnectError::Timeout(limit))?
     }
 
     async fn open_unbounded(
-        address: &Address,
+        place: Place<'_>,
         identity: Arc<Identity>,
         links: &Links,
         scratch: &Scratch,
         now: Instant,
     ) -> Result<Self, ConnectError> {
-        let (packets, capabilities, greeting) = dial(address, &identity, links, scratch).await?;
+        let Dialled { packets, capabilities, greeting, peer } = dial(place, &identity, links, scratch).await?;
         let lacking = identity.capabilities.indispensable().without(capabilities);
         if lacking != Capabilities::NONE {
             return Err(ConnectError::Lacking(lacking));
@@ -126,6 +128,7 @@ impl ServerConnection {
             identity,
             capabilities,
             thread: greeting.connection_id,
+            peer,
             settings: Arc::new(Settings::default()),
             baseline: Settings::default(),
             statements: Statements::default(),

@@ -58,21 +58,51 @@ pub enum ConnectError {
     Refused(ServerError),
 }
 
+/// Where a server is.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    pub address: &'a Address,
+    /// The one of the name's addresses to take; None: any.
+    pub peer: Option<SocketAddr>,
+}
+
+impl<'a> Place<'a> {
+    /// Wherever the address leads to now.
+    pub fn of(address: &'a Address) -> Self {
+        Self { address, peer: None }
+    }
+}
+
 /// Connects and logs in. Has no deadline of its own.
 ///
 /// # Errors
 /// Whatever stands in the way.
 pub(super) async fn dial(
-    address: &Address,
+    place: Place<'_>,
     identity: &Identity,
     links: &Links,
     scratch: &Scratch,
-) -> Result<(PacketStream, Capabilities, Greeting), ConnectError> {
-    let mut socket = connect(address, links).await?;
+) -> Result<Dialled, ConnectError> {
+    let mut socket = connect(place, links).await?;
+    let peer = match &socket {
+        Socket::Tcp(stream) => Some(stream.peer_addr()?),
+        Socket::Unix(_) | Socket::Memory(_) => None,
+    };
     if let Some(origin) = identity.origin {
         introduce(&mut socket, origin).await?;
     }
-    log_in(socket, address, identity, links, scratch).await
+    let (packets, capabilities, greeting) = log_in(socket, place.address, identity, links, scratch).await?;
+    Ok(Dialled { packets, capabilities, greeting, peer })
+}
+
+/// A connection that is logged in.
+pub(super) struct Dialled {
+    pub packets: PacketStream,
+    /// What both sides agreed on.
+    pub capabilities: Capabilities,
+    pub greeting: Greeting,
+    /// The other end; None: not TCP.
+    pub peer: Option<SocketAddr>,
 }
 
 /// The error that a server sent in place of a reply.
@@ -80,8 +110,11 @@ pub(super) fn refused(payload: &[u8]) -> ConnectError {
     ServerError::parse(payload).map_or_else(ConnectError::Malformed, ConnectError::Refused)
 }
 
-async fn connect(address: &Address, links: &Links) -> Result<Socket, ConnectError> {
-    match address {
+async fn connect(place: Place<'_>, links: &Links) -> Result<Socket, ConnectError> {
+    if let Some(peer) = place.peer {
+        return Ok(Socket::Tcp(connect_tcp(peer, links).await?));
+    }
+    match place.address {
         Address::Unix(path) => Ok(Socket::Unix(UnixStream::connect(path).await?)),
         Address::Tcp { host, port } => {
             let mut error = io::Error::from(io::ErrorKind::NotFound);

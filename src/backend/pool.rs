@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    ConnectError, Identity, Links, PreparedText, ServerConnection,
+    ConnectError, Identity, Links, Place, PreparedText, ServerConnection,
     shelf::{Ages, LAST_RESORT, Put, Shelf, Take},
 };
 use crate::{
@@ -219,7 +219,9 @@ impl Pool {
         links: &Links,
         scratch: &Scratch,
     ) -> Result<Lease, LeaseError> {
-        let opened = ServerConnection::open(&self.address, wish.identity.clone(), links, scratch, Instant::now()).await;
+        let opened =
+            ServerConnection::open(Place::of(&self.address), wish.identity.clone(), links, scratch, Instant::now())
+                .await;
         let mut connection = opened.inspect_err(|_| self.metrics.connect_failures.inc())?;
         connection.worker = wish.worker;
         self.metrics.connects.inc();

@@ -110,6 +110,7 @@ impl Default for Timeouts {
             client_idle: None,
             transaction_idle: None,
             client_write: Duration::from_secs(60),
+            server_silence: Some(Duration::from_secs(60)),
             drain: Duration::from_secs(30),
             drain_delay: Duration::ZERO,
         }

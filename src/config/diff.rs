@@ -274,13 +274,15 @@ fn pool(pool: &Pool) -> Settings<'_> {
 }
 
 fn timeouts(timeouts: &Timeouts) -> Settings<'_> {
-    let Timeouts { connect, handshake, client_idle, transaction_idle, client_write, drain, drain_delay } = timeouts;
+    let Timeouts { connect, handshake, client_idle, transaction_idle, .. } = timeouts;
+    let Timeouts { client_write, server_silence, drain, drain_delay, .. } = timeouts;
     Settings::new("timeouts", Applies::Now)
         .with("connect", duration_text(*connect))
         .with("handshake", duration_text(*handshake))
         .with("client_idle", limit(*client_idle))
         .with("transaction_idle", limit(*transaction_idle))
         .with("client_write", duration_text(*client_write))
+        .with("server_silence", limit(*server_silence))
         .with("drain", duration_text(*drain))
         .with("drain_delay", duration_text(*drain_delay))
 }

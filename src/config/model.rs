@@ -264,6 +264,8 @@ pub struct Timeouts {
     pub transaction_idle: Option<Duration>,
     /// A client that takes no byte of its reply for so long is cut.
     pub client_write: Duration,
+    /// A server that pauses for so long in the middle of a reply is asked whether it still works on it. None: it is not.
+    pub server_silence: Option<Duration>,
     pub drain: Duration,
     /// After SIGTERM: how long readiness is false before listeners close.
     pub drain_delay: Duration,

@@ -155,6 +155,7 @@ fn timeouts(section: &mut Section<'_, '_>) -> Timeouts {
         client_idle: section.field("client_idle", limit).unwrap_or(default.client_idle),
         transaction_idle: section.field("transaction_idle", limit).unwrap_or(default.transaction_idle),
         client_write: section.field("client_write", positive_duration).unwrap_or(default.client_write),
+        server_silence: section.field("server_silence", limit).unwrap_or(default.server_silence),
         drain: section.field("drain", duration).unwrap_or(default.drain),
         drain_delay: section.field("drain_delay", duration).unwrap_or(default.drain_delay),
     }

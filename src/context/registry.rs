@@ -62,6 +62,15 @@ struct Live {
     statements: u64,
 }
 
+impl Live {
+    fn has_run_since(&self, before: Instant) -> bool {
+        self.phase == RUNNING && self.since <= before
+    }
+}
+
+/// The phase of a session whose statement is on a server.
+const RUNNING: &str = "running";
+
 /// What a session was asked to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kill {
@@ -121,6 +130,11 @@ impl Registry {
         self.sessions().len()
     }
 
+    /// Makes those look whose statement has run since `before`.
+    pub fn wake_long(&self, before: Instant) {
+        self.sessions().values().filter(|handle| handle.live().has_run_since(before)).for_each(|handle| handle.wake());
+    }
+
     /// The sessions of one user.
     pub fn count_of(&self, user: &str) -> usize {
         self.sessions().values().filter(|handle| handle.live().user == user).count()
@@ -160,7 +174,7 @@ impl SessionHandle {
 
     pub fn statement_begins(&self, reason: Reason, server: &Arc<Server>, now: Instant) {
         let mut live = self.live();
-        live.phase = "running";
+        live.phase = RUNNING;
         live.since = now;
         live.on_server = true;
         if !live.server.as_ref().is_some_and(|last| Arc::ptr_eq(last, server)) {
@@ -234,7 +248,7 @@ impl SessionHandle {
         }
     }
 
-    /// Makes a running statement look whether its server is still alive.
+    /// Makes a running statement look whether its server is still alive and at work.
     pub fn wake(&self) {
         self.called.store(true, Release);
         self.waker.wake();

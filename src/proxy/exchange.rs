@@ -1,6 +1,12 @@
 //! One command and its reply over one server connection: alignment, a wait for freshness, the command, the relay.
 
-use std::{borrow::Cow, cell::Cell, future::pending, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    cell::Cell,
+    future::pending,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::time::sleep;
 
@@ -10,6 +16,7 @@ use super::{
     relay::{Relay, RelayError},
     request::{Body, Request, with_statement_id},
     session::{Held, Session},
+    silence::{Silence, Vigil},
 };
 use crate::{
     backend::{Alignment, ConnectError, PreparedText, ServerConnection},
@@ -103,11 +110,12 @@ impl Session {
         }
         let written = self.client.written;
         let connection = lease.connection_mut();
-        let killer = self.killer(server, connection.thread);
-        let overdue = Cell::new(false);
+        let beside = self.beside(server, connection);
+        let (overdue, silence) = (Cell::new(false), Silence::default());
+        let mut vigil = Vigil::new(self.now);
         let mut killing = None;
         let result = {
-            let conversation = self.converse(connection, request, wait, &overdue);
+            let conversation = self.converse(connection, request, wait, &overdue, &silence);
             let late = async {
                 match limit {
                     Some(limit) => sleep(limit).await,
@@ -120,7 +128,7 @@ impl Session {
                     biased;
                     result = &mut conversation => break result,
                     () = handle.called() => match handle.asked() {
-                        Some(Kill::Query) => killing = Some(killer.kill()),
+                        Some(Kill::Query) => killing = Some(beside.kill()),
                         Some(Kill::Session) => break Err(Failure::Killed(ServerError::interrupted())),
                         Some(Kill::Shutdown) => break Err(Failure::Killed(ServerError::shutdown())),
                         // Events never end by themselves, and a replica takes up again elsewhere.
@@ -132,19 +140,24 @@ impl Session {
                             let cause = "the server stopped answering".to_owned();
                             break Err(Failure::Server { cause, sent: 0, boundary: None });
                         }
+                        // Woken to look: it takes long.
+                        _ if request.shape != Shape::Events && vigil.is_in_vain(&silence, &beside, Instant::now()).await => {
+                            let cause = "the server has ended its reply, the rest of which does not come".to_owned();
+                            break Err(Failure::Server { cause, sent: 0, boundary: None });
+                        }
                         _ => {}
                     },
                     () = &mut late, if !overdue.get() => {
                         overdue.set(true);
-                        killing = Some(killer.kill());
+                        killing = Some(beside.kill());
                     }
                 }
             }
         };
         match result {
-            Err(Failure::Client) => drop(killer.kill()),
+            Err(Failure::Client) => drop(beside.kill()),
             // Weir may end with its last session, and this must be sent before. A panic was reported.
-            Err(Failure::Killed(_)) => drop(killer.kill().await),
+            Err(Failure::Killed(_)) => drop(beside.kill().await),
             _ => {}
         }
         if result.is_ok()
@@ -178,6 +191,7 @@ impl Session {
         request: &Request<'_>,
         wait: Option<&Position>,
         overdue: &Cell<bool>,
+        silence: &Silence,
     ) -> Result<Exchanged, Failure> {
         connection.mark_dirty();
         let scratch = self.worker.scratch.clone();
@@ -190,7 +204,7 @@ impl Session {
         self.disown(connection, &request.statement, request.sql, &mut front).await?;
         if let Some(text) = request.text().filter(|text| !connection.statements.has(text)) {
             let reading = Arc::new(self.state.settings().reading_as(&text.settings));
-            prepare_again(connection, text, &reading, &scratch).await?;
+            prepare_again(connection, text, &reading, &scratch, silence).await?;
         }
         front.settings(connection, self.state.settings());
         let harmless = request.statement.kind == Kind::Read
@@ -198,6 +212,7 @@ impl Session {
         if !harmless && front.replies > 0 {
             // If the server refuses a part of it, the statement would do its work in another schema or another mode.
             connection.packets.write_bytes(&front.bytes).await.map_err(ConnectError::from)?;
+            silence.expects_own();
             read_alignment(connection, front.replies, &scratch).await?;
             front = Alignment::default();
         }
@@ -210,13 +225,18 @@ impl Session {
         let mut bytes = front.bytes;
         let sequence = self.put_request(&mut bytes, connection, request)?;
         connection.put_closing(&mut bytes);
+        silence.expects_reply();
         connection.packets.write_bytes(&bytes).await.map_err(ConnectError::from)?;
+        if aligned > 0 || wait.is_some() {
+            silence.expects_own();
+        }
         read_alignment(connection, aligned, &scratch).await?;
         connection.is_aligned_to(self.state.settings());
         if wait.is_some() && !waited(connection, &scratch).await? {
             return Err(Failure::Stale);
         }
-        self.relay(connection, request, sequence, overdue).await
+        silence.expects_reply();
+        self.relay(connection, request, sequence, overdue, silence).await
     }
 
     /// Returns the sequence number that the reply begins with.
@@ -269,6 +289,7 @@ impl Session {
         request: &Request<'_>,
         sequence: u8,
         overdue: &Cell<bool>,
+        silence: &Silence,
     ) -> Result<Exchanged, Failure> {
         let scratch = self.worker.scratch.clone();
         let tracker = ResponseTracker::new(request.shape, connection.capabilities).starting_at(sequence);
@@ -303,7 +324,8 @@ impl Session {
             affected_rows: 0,
         };
         let (client, server) = (&mut self.client, &mut connection.packets);
-        let mut relay = Relay::new(client, server, &mut tracker, &mut observer, &scratch, config.timeouts.client_write);
+        let mut relay = Relay::new(client, server, &mut tracker, &mut observer, &scratch, silence);
+        relay.patience = config.timeouts.client_write;
         if request.shape == Shape::Events {
             relay.listen_to_client();
         }
@@ -365,12 +387,14 @@ async fn prepare_again(
     text: &Arc<PreparedText>,
     reading: &Arc<Settings>,
     scratch: &Scratch,
+    silence: &Silence,
 ) -> Result<(), Failure> {
     let mut front = Alignment::default();
     front.settings(connection, reading);
     let aligned = front.replies;
     front.push(code::STMT_PREPARE, &text.sql);
     connection.packets.write_bytes(&front.bytes).await.map_err(ConnectError::from)?;
+    silence.expects_own();
     read_alignment(connection, aligned, scratch).await?;
     connection.settings = reading.clone();
     let prepared = connection.read_prepared(scratch).await.map_err(|error| match error {

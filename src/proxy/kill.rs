@@ -1,15 +1,7 @@
-//! `KILL` names Weir's ids: who may stop whom, and how a statement on a server is stopped.
+//! `KILL` names Weir's ids: who may stop whom. How a statement is stopped on its server is `beside`'s business.
 
-use std::{rc::Rc, sync::Arc, time::Instant};
-
-use tokio::task::JoinHandle;
-
-use super::{
-    Worker,
-    session::{End, Session},
-};
+use super::session::{End, Session};
 use crate::{
-    backend::{ConnectError, Identity, Server, ServerConnection},
     context::Kill,
     protocol::ServerError,
     sql::{self, Victim},
@@ -46,51 +38,9 @@ impl Session {
             }
         }
     }
-
-    /// What stops the statement that runs on `thread` of a server.
-    pub fn killer<'a>(&self, server: &'a Arc<Server>, thread: u32) -> Killer<'a> {
-        Killer { server, identity: self.identity.clone(), thread, worker: self.worker.clone() }
-    }
 }
 
 /// The answer to a `KILL` of which only the server could say whom it names.
 pub fn unclear_kill() -> ServerError {
     ServerError::not_supported("KILL of anything but one number, or beside other statements")
-}
-
-/// Stops a statement over a connection of its own.
-pub struct Killer<'a> {
-    server: &'a Arc<Server>,
-    identity: Arc<Identity>,
-    thread: u32,
-    worker: Rc<Worker>,
-}
-
-impl Killer<'_> {
-    /// Sends the `KILL QUERY`. Whoever uses the connection for something else must wait for the end of this first, or the
-    /// next statement is killed.
-    pub fn kill(&self) -> JoinHandle<()> {
-        let Self { server, identity, thread, worker } = self;
-        let (server, identity, thread, worker) = ((*server).clone(), identity.clone(), *thread, worker.clone());
-        tokio::task::spawn_local(async move {
-            if let Err(error) = kill_query(&server, identity, thread, &worker).await {
-                tracing::warn!(server = %server.id, %error, "a statement could not be killed on its server");
-            }
-        })
-    }
-}
-
-async fn kill_query(
-    server: &Server,
-    identity: Arc<Identity>,
-    thread: u32,
-    worker: &Worker,
-) -> Result<(), ConnectError> {
-    let links = worker.cluster().links.clone();
-    let scratch = &worker.scratch;
-    let mut connection = ServerConnection::open(&server.address, identity, &links, scratch, Instant::now()).await?;
-    let sql = format!("KILL QUERY {thread}");
-    let limit = links.connect_timeout;
-    let killed = tokio::time::timeout(limit, connection.query(&sql, scratch)).await;
-    killed.map_err(|_| ConnectError::Timeout(limit))?.map(drop)
 }

@@ -1,6 +1,7 @@
 //! One client's life: login, session loop, dispatch of commands, relay of replies, retries.
 
 mod acquire;
+mod beside;
 mod dedicated;
 mod dispatch;
 mod exchange;
@@ -16,6 +17,7 @@ mod relay;
 mod request;
 mod run;
 mod session;
+mod silence;
 mod slow;
 mod texts;
 mod turn;

@@ -13,7 +13,7 @@ use std::{
 
 use tokio::time::{Sleep, sleep};
 
-use super::upload::Upload;
+use super::{silence::Silence, upload::Upload};
 use crate::{
     net::{PacketStream, Scratch},
     protocol::{Control, HEADER, Malformed, ResponseTracker},
@@ -63,9 +63,11 @@ pub struct Relay<'a, O> {
     /// The beginning of a packet that is not whole.
     carry: Vec<u8>,
     /// How long the client may take no byte.
-    patience: Duration,
+    pub patience: Duration,
     /// Runs while it takes none.
     stall: Option<Pin<Box<Sleep>>>,
+    /// Of the server.
+    silence: &'a Silence,
     /// What the client was sent before this reply, bytes.
     before: u64,
     /// A file that goes the other way.
@@ -85,7 +87,7 @@ impl<'a, O: Observer> Relay<'a, O> {
         tracker: &'a mut ResponseTracker,
         observer: &'a mut O,
         scratch: &'a Scratch,
-        patience: Duration,
+        silence: &'a Silence,
     ) -> Self {
         let before = client.written;
         Self {
@@ -97,8 +99,9 @@ impl<'a, O: Observer> Relay<'a, O> {
             pending: Vec::new(),
             written: 0,
             carry: Vec::new(),
-            patience,
+            patience: Duration::MAX,
             stall: None,
+            silence,
             before,
             upload: Upload::default(),
             listens: false,
@@ -165,12 +168,14 @@ impl<'a, O: Observer> Relay<'a, O> {
         match self.server.poll_read_raw(cx, scratch.get_mut(start..).unwrap_or_default()) {
             Poll::Ready(Ok(0)) => Poll::Ready(Err(RelayError::Closed)),
             Poll::Ready(Ok(count)) => {
+                self.silence.is_broken();
                 scratch[..start].copy_from_slice(&self.carry);
                 self.carry.clear();
                 Poll::Ready(Ok(Some(start + count)))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
             Poll::Pending => {
+                self.silence.begins();
                 // What was written so far must reach the client before this waits.
                 if self.client.poll_flush(cx).map_err(|_| RelayError::Client)?.is_pending() {
                     return Poll::Pending;
@@ -293,8 +298,8 @@ mod tests {
         drop(server);
         let mut tracker = ResponseTracker::new(Shape::Results, Capabilities::DEPRECATE_EOF);
         let scratch = Scratch::new(1024);
-        let mut nobody = Nobody;
-        let relay = Relay::new(&mut to_client, &mut to_server, &mut tracker, &mut nobody, &scratch, Duration::MAX);
+        let (mut nobody, silence) = (Nobody, Silence::default());
+        let relay = Relay::new(&mut to_client, &mut to_server, &mut tracker, &mut nobody, &scratch, &silence);
         let result = { relay }.run().await;
         let sent = to_client.written;
         drop(to_client);

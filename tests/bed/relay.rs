@@ -43,6 +43,8 @@ pub enum Fault {
     CutInPacket(usize),
     /// As `CutAtBoundary`, but the connection stays open and silent.
     Stall(usize),
+    /// As `CutInPacket`, but the connection stays open and silent. The server gets rid of its reply.
+    StallInPacket(usize),
     /// The client gets these bytes instead of the reply, and nothing more.
     Replace(Vec<u8>),
 }
@@ -171,6 +173,15 @@ async fn carry(mut client: TcpStream, target: SocketAddr, mut line: watch::Recei
                         while client.read(&mut request).await.is_ok_and(|count| count > 0) {}
                         return;
                     }
+                    (true, Fault::StallInPacket(_)) => {
+                        let swallow = async { while server.read(&mut reply).await.is_ok_and(|count| count > 0) {} };
+                        let given_up = async { while client.read(&mut request).await.is_ok_and(|count| count > 0) {} };
+                        tokio::select! {
+                            () = swallow => {}
+                            () = given_up => {}
+                        }
+                        return;
+                    }
                     (true, _) => return,
                 }
             }
@@ -204,7 +215,7 @@ impl Progress {
     fn walk(&mut self, bytes: &[u8]) -> (usize, bool) {
         let (after, extra) = match self.fault {
             Fault::CutAtBoundary(after) | Fault::Stall(after) => (after, 0),
-            Fault::CutInPacket(after) => (after, 10),
+            Fault::CutInPacket(after) | Fault::StallInPacket(after) => (after, 10),
             Fault::CutRequest | Fault::Replace(_) => (0, 0),
         };
         for (place, byte) in bytes.iter().enumerate() {

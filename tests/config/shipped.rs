@@ -144,6 +144,7 @@ fn everything_changed() -> Vec<Change> {
         timeouts.client_idle = "7s"
         timeouts.transaction_idle = "7s"
         timeouts.client_write = "7s"
+        timeouts.server_silence = "7s"
         timeouts.drain = "7s"
         timeouts.drain_delay = "7s"
         limits = { max_clients = 7, max_packet = "7MiB", max_prepared = 7, local_infile = false }
