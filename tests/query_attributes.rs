@@ -4,7 +4,7 @@
 mod bed;
 
 use bed::{
-    Bed, flavors,
+    Bed, basics, flavors,
     raw::{Answer, Card, MODERN, Raw, code, error},
 };
 use weir::{
@@ -146,5 +146,28 @@ async fn a_server_that_has_no_attributes_gets_none() {
     let reply = raw.ask(&execute, Answer::Results).await;
     assert_eq!(error(&reply), None);
     assert_eq!(reply[3][2..10], 7u64.to_le_bytes(), "{reply:x?}");
+    bed.stop().await;
+}
+
+/// What Weir says itself to end a transaction on a replica must be framed as the server reads it on such a connection, or
+/// the connection is lost.
+#[tokio::test]
+async fn a_transaction_that_leaves_its_replica_leaves_the_connection() {
+    if !flavors().contains(&Flavor::MySql9) {
+        return;
+    }
+    let cluster = Cluster::start(Flavor::MySql9, 1).await.unwrap();
+    let text = basics(&cluster).replace("role = \"replica\"", "role = \"replica\"\nmax_connections = 1");
+    let bed = Bed::with_config(cluster, &text).await;
+    bed.until_serves("db1", true).await;
+    let mut raw = Raw::connect(bed.port(), &aware()).await.unwrap();
+    raw.run("START TRANSACTION READ ONLY").await;
+    let place = raw.row("SELECT @@port, CONNECTION_ID()").await;
+    assert_eq!(place[0], Some(bed.cluster.replicas[0].port().to_string().into_bytes()), "it is on the replica");
+    raw.run("BEGIN").await;
+    let port = bed.cluster.writer.port().to_string().into_bytes();
+    assert_eq!(raw.value("SELECT @@port").await, port, "it is on the writer");
+    raw.run("COMMIT").await;
+    assert_eq!(raw.row("/* weir:server=db1 */ SELECT @@port, CONNECTION_ID()").await, place);
     bed.stop().await;
 }

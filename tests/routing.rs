@@ -322,3 +322,33 @@ async fn nobody_is_told_of_a_statement_of_somebody_else() {
         bed.stop().await;
     }
 }
+
+/// The `BEGIN` would end it, if it were run.
+#[tokio::test]
+async fn a_refused_begin_leaves_the_transaction_on_its_replica() {
+    let rule = "[[rules]]\nname = \"no\"\nregex = \"not here\"\nto = \"reject\"\n";
+    for flavor in flavors() {
+        let bed = Bed::start(flavor, rule).await;
+        let (mut conn, mut other) = (bed.connect().await, bed.connect().await);
+        conn.query_drop("CREATE TABLE once (id INT PRIMARY KEY)").await.unwrap();
+        bed.cluster.wait_caught_up().await.unwrap();
+        conn.query_drop("START TRANSACTION READ ONLY").await.unwrap();
+        let look = "SELECT @@port, COUNT(*) FROM once";
+        let (port, count): (u16, u32) = conn.query_first(look).await.unwrap().unwrap();
+        assert_ne!(port, bed.cluster.writer.port(), "{flavor}: it is on a replica");
+        assert_eq!(count, 0, "{flavor}");
+        other.query_drop("INSERT INTO once VALUES (1)").await.unwrap();
+        bed.cluster.wait_caught_up().await.unwrap();
+        for refused in
+            ["BEGIN /* not here */", "LOCK TABLES once READ /* not here */", "DROP TABLE once /* not here */"]
+        {
+            let error = conn.query_drop(refused).await.unwrap_err();
+            assert_eq!(server_error(&error).0, 3164, "{flavor}: {refused}: {error}");
+            let seen: (u16, u32) = conn.query_first(look).await.unwrap().unwrap();
+            assert_eq!(seen, (port, 0), "{flavor}: {refused}: it sees what it saw");
+        }
+        conn.query_drop("COMMIT").await.unwrap();
+        drop((conn, other));
+        bed.stop().await;
+    }
+}
