@@ -9,7 +9,7 @@ use std::time::Duration;
 use bed::{is_tested, until};
 use weir::{
     cli::check::{Verdict, check},
-    config::{Address, Config, Role, Secret, Server, User},
+    config::{Address, Auth, Config, Role, Secret, Server, User},
     sandbox::{APP, Cluster, Flavor, PROBE, SandboxError},
 };
 
@@ -60,6 +60,20 @@ async fn checks(flavor: Flavor) -> Result<(), SandboxError> {
         assert!(!table.to_string().contains("secret"), "\n{table}");
     }
     config.users.pop();
+
+    // Nobody is listed, and native passwords are looked up if that is allowed.
+    config.auth = Auth::Passthrough;
+    let users = std::mem::take(&mut config.users);
+    let table = check(&config).await;
+    let warned = table.to_string().contains("GRANT SELECT ON mysql.global_priv TO \"probe\"");
+    assert_eq!(warned, flavor == Flavor::MariaDb, "\n{table}");
+    if warned {
+        assert_eq!(table.verdict(), Verdict::Warning, "\n{table}");
+        cluster.writer.exec("GRANT SELECT ON mysql.global_priv TO probe@'%'").await?;
+        cluster.wait_caught_up().await?;
+    }
+    assert_eq!(check(&config).await.verdict(), Verdict::Ok);
+    (config.auth, config.users) = (Auth::Users, users);
 
     cluster.replicas[0].kill().await?;
     let table = check(&config).await;

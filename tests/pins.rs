@@ -9,9 +9,9 @@ use bed::{Bed, flavors};
 use mysql_async::{ChangeUserOpts, Conn, prelude::*};
 use weir::{
     backend::{Identity, Links, Place, ServerConnection},
-    config::{Address, Secret, ServerTlsMode},
+    config::{Address, ServerTlsMode},
     net::Scratch,
-    protocol::{Capabilities, ResponseTracker, Shape, code, put_packets},
+    protocol::{Capabilities, ResponseTracker, Shape, auth::Credential, code, put_packets},
     sandbox::Flavor,
     telemetry::Pin,
 };
@@ -230,8 +230,8 @@ struct OldClient(ServerConnection);
 impl OldClient {
     async fn connect(bed: &Bed) -> Self {
         let capabilities = Capabilities::PROTOCOL_41.with(Capabilities::MULTI_RESULTS);
-        let password = Secret::new("app-secret".into());
-        let identity = Identity { user: "app".into(), password, capabilities, collation: 45, origin: None };
+        let credential = Credential::Password((*b"app-secret").into());
+        let identity = Identity { user: "app".into(), credential, capabilities, collation: 45, origin: None };
         let address = Address::Tcp { host: "127.0.0.1".into(), port: bed.port() };
         let links = bed.weir.context.cluster.load().links.clone();
         let links = Links { tls: ServerTlsMode::Disabled, ..Links::clone(&links) };

@@ -17,9 +17,9 @@ use mysql_async::{Conn, TxOpts, prelude::*};
 use tokio::time::timeout;
 use weir::{
     backend::{Identity, Links, Place, ServerConnection},
-    config::{Address, Secret, ServerCompression, ServerTls, ServerTlsMode},
+    config::{Address, ServerCompression, ServerTls, ServerTlsMode},
     net::{Scratch, tls},
-    protocol::{Capabilities, put_packets},
+    protocol::{Capabilities, auth::Credential, put_packets},
     sandbox::{Cluster, Flavor},
     telemetry::Pin,
 };
@@ -38,7 +38,7 @@ async fn count(conn: &mut Conn) -> u32 {
 async fn raw(bed: &Bed) -> (ServerConnection, Scratch) {
     let identity = Identity {
         user: "app".into(),
-        password: Secret::new("app-secret".to_owned()),
+        credential: Credential::Password((*b"app-secret").into()),
         capabilities: Capabilities::PROTOCOL_41.with(Capabilities::DEPRECATE_EOF),
         collation: 45,
         origin: None,

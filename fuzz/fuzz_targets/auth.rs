@@ -4,9 +4,9 @@
 use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
-use weir::config::Secret;
 use weir::protocol::auth::{
-    Account, Attempt, Challenge, Channel, ClientAuth, ClientStep, LoginRequest, Plugin, RsaKey, ServerLogin, TlsUse,
+    Account, Attempt, Challenge, Channel, ClientAuth, ClientStep, Credential, LoginRequest, Plugin, RsaKey,
+    ServerLogin, Stored, TlsUse, Verdict,
 };
 use weir::protocol::login::Attributes;
 use weir::protocol::{Capabilities, Greeting};
@@ -26,16 +26,44 @@ fuzz_target!(|input: &[u8]| {
     }
     if let [plugin, response, answers @ ..] = &packets[..] {
         let attempt = Attempt { user: b"app", host: b"h", plugin: Some(plugin), response };
-        let (mut auth, step) = ClientAuth::begin(challenge(input.len()), attempt, Some(account()));
-        assert!(!matches!(step, ClientStep::Accept { .. }));
-        for answer in answers {
-            assert!(!matches!(auth.answer(answer), ClientStep::Accept { .. }));
+        for account in [account(), Account::of_server(None), Account::of_server(Some(credential()))] {
+            let (mut auth, step) = ClientAuth::begin(challenge(input.len()), attempt, Some(account));
+            refused(&mut auth, step);
+            for answer in answers {
+                let step = auth.answer(answer);
+                refused(&mut auth, step);
+            }
         }
     }
 });
 
+/// A server that has stored the password finds everything else wrong.
+fn refused(auth: &mut ClientAuth, mut step: ClientStep) {
+    loop {
+        step = match step {
+            ClientStep::Accept { .. } => panic!("somebody got in"),
+            ClientStep::LookUp => auth.looked_up(Ok(stored())),
+            ClientStep::Prove(proven) => {
+                assert_ne!(proven, credential());
+                auth.judged(Verdict::Wrong)
+            }
+            ClientStep::Send(_) | ClientStep::Reject(_) => return,
+        };
+    }
+}
+
+fn stored() -> Stored {
+    let mut stored = Stored::default();
+    stored.add(b"mysql_native_password", b"*14E65567ABDB5135D0CFD9A70B3032C179A49EE7");
+    stored
+}
+
+fn credential() -> Credential {
+    Credential::Password(PASSWORD.as_bytes().into())
+}
+
 fn account() -> Account {
-    Account { passwords: vec![Secret::new(PASSWORD.to_owned())], plugin: None }
+    Account { credentials: vec![credential()], ..Account::default() }
 }
 
 fn challenge(seed: usize) -> Challenge {
@@ -55,7 +83,7 @@ fn challenge(seed: usize) -> Challenge {
 fn request() -> LoginRequest {
     LoginRequest {
         user: b"app".to_vec(),
-        password: Secret::new(PASSWORD.to_owned()),
+        credential: credential(),
         schema: None,
         capabilities: Capabilities::NONE,
         collation: 255,

@@ -15,7 +15,7 @@ use crate::{
     context::Context,
     net::{Scratch, Socket, Stream},
     protocol::{Capabilities, OkPacket, ServerError, Status, auth::Account},
-    proxy::{Admitted, Door, End, Policy},
+    proxy::{Accounts, Admitted, Door, End, Policy},
     sql::Dialect,
 };
 
@@ -67,7 +67,7 @@ async fn converse(socket: Socket, host: String, id: u32, context: &Context, door
         tls: context.tls.load_full(),
         tls_required: false,
         rsa: context.rsa.clone(),
-        accounts: Box::new(move |name| account(&admin, name, local)),
+        accounts: Box::new(Operator { admin, local }),
     };
     let mut door = Door::new(Stream::Plain(socket), Scratch::new(SCRATCH), host, policy);
     let refusal = match timeout(config.timeouts.handshake, door.pass()).await {
@@ -83,10 +83,20 @@ async fn converse(socket: Socket, host: String, id: u32, context: &Context, door
     Ok(())
 }
 
-/// Without a password, only who sits at the machine is let in.
-fn account(admin: &Admin, name: &[u8], local: bool) -> Option<Account> {
-    let known = name == admin.user.as_bytes() && (local || !admin.password.expose().is_empty());
-    known.then(|| Account { passwords: vec![admin.password.clone()], plugin: None })
+/// The only account of the console.
+struct Operator {
+    admin: Admin,
+    /// The client sits at the machine.
+    local: bool,
+}
+
+impl Accounts for Operator {
+    /// Without a password, only who sits at the machine is let in.
+    fn find(&self, user: &[u8]) -> Option<Account> {
+        let Self { admin, local } = self;
+        let known = user == admin.user.as_bytes() && (*local || !admin.password.expose().is_empty());
+        known.then(|| Account { credentials: vec![(&admin.password).into()], ..Account::default() })
+    }
 }
 
 fn is_local(socket: &Socket) -> bool {

@@ -4,7 +4,7 @@ use std::{fs, sync::Arc};
 
 use super::{Source, files, servers, shutdown};
 use crate::{
-    config::{self, Applies, Config, ProcessSecrets},
+    config::{self, Applies, Auth, Config, ProcessSecrets},
     context::{Context, ControlError, Turns},
     net::tls::TlsError,
 };
@@ -100,6 +100,9 @@ impl Reloader {
             new.admin.clone_from(&old.admin);
             new.log.level.clone_from(&old.log.level);
             new.log.format = old.log.format;
+        }
+        if new.auth != Auth::Passthrough {
+            self.context.proven.clear();
         }
         let before = self.context.cluster.load_full();
         let cluster = servers::cluster(&new, &links, &self.context.metrics, Some((&old, &before)));

@@ -10,11 +10,10 @@ use super::{
     dial::{Dialled, OWN_REPLY, Place, dial, refused},
 };
 use crate::{
-    config::Secret,
     net::{PacketStream, Scratch},
     protocol::{
-        Capabilities, Change, Malformed, OkPacket, Prepared, ProxyHeader, ResultHead, Status, changes, code,
-        put_packets, query_attributes, wire::Reader,
+        Capabilities, Change, Malformed, OkPacket, Prepared, ProxyHeader, ResultHead, Status, auth::Credential,
+        changes, code, put_packets, query_attributes, wire::Reader,
     },
     session::{CHARACTER_SETS, Settings, Value},
     sql::Dialect,
@@ -24,7 +23,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     pub user: Arc<str>,
-    pub password: Secret,
+    pub credential: Credential,
     /// The capabilities that client and server leg must have in common.
     pub capabilities: Capabilities,
     pub collation: u8,

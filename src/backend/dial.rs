@@ -176,7 +176,7 @@ async fn log_in(
     };
     let request = LoginRequest {
         user: identity.user.as_bytes().to_vec(),
-        password: identity.password.clone(),
+        credential: identity.credential.clone(),
         schema: None,
         capabilities: identity
             .capabilities

@@ -30,21 +30,16 @@ pub enum ConnectError {
 }
 
 impl Target {
-    /// The server as the probes see it: with the user of `[probe]`, or else the first of `[[users]]`. None: there is
-    /// no user at all.
+    /// The server as the probes see it. None: there is no user to look as.
     pub fn for_probes(config: &Config, server: &Server) -> Option<Self> {
-        let user = match &config.probe.user {
-            Some(name) => User::new(name, config.probe.password.clone()),
-            None => config.users.first()?.clone(),
-        };
-        Some(Self::for_user(config, server, &user))
+        Some(Self::for_user(config, server, &config.probe_user()?))
     }
 
     pub fn for_user(config: &Config, server: &Server, user: &User) -> Self {
         Self {
             address: server.address.clone(),
             user: user.name.clone(),
-            password: user.password.clone(),
+            password: user.password.clone().unwrap_or_default(),
             tls: config.tls.server.clone(),
         }
     }

@@ -1,5 +1,6 @@
 //! The servers behind us: connecting, pooling, aligning, probing, and the snapshot of who is who.
 
+pub mod accounts;
 mod align;
 mod cluster;
 mod connection;

@@ -7,7 +7,7 @@ mod table;
 
 use std::{io::Write, process::ExitCode, sync::Arc, time::Duration};
 
-use mysql_async::Conn;
+use mysql_async::{Conn, prelude::Queryable};
 use tokio::task::JoinSet;
 
 pub use table::{Problem, Row, Table, Verdict};
@@ -18,7 +18,7 @@ use crate::{
         observation::{Observation, Replication},
         probe::probe,
     },
-    config::{Config, Consistency, Keyword, Role, Server, State, User, duration_text},
+    config::{Auth, Config, Consistency, Keyword, Role, Server, State, User, duration_text},
     protocol::{Capabilities, ServerVersion},
 };
 
@@ -39,6 +39,8 @@ struct Answers {
     probed: Result<Observation, String>,
     /// Each application user who cannot log in, with the reason.
     refused: Vec<(String, String)>,
+    /// The right to read the accounts, which the probe's user lacks and `auth = "passthrough"` can use.
+    unread_accounts: Option<&'static str>,
 }
 
 /// Probes every server and logs in as every application user, all servers at once. Takes at most `probe.timeout` for
@@ -66,12 +68,16 @@ async fn ask(config: &Config, server: &Server) -> Answers {
         }),
         None => Err("there is no user to probe with: give [probe] one, or add one to [[users]]".to_owned()),
     };
-    if let Some(conn) = conn {
+    let mut unread_accounts = None;
+    if let Some(mut conn) = conn {
+        if config.auth == Auth::Passthrough {
+            unread_accounts = tokio::time::timeout(deadline, unread(&mut conn)).await.ok().flatten();
+        }
         part(conn, deadline).await;
     }
     let mut refused = Vec::new();
     // Where nobody answers, one message is enough.
-    for user in config.users.iter().filter(|_| !unreachable) {
+    for user in config.users.iter().filter(|user| !unreachable && user.password.is_some()) {
         let mut last = Ok(());
         // One of the passwords must do.
         for password in user.passwords() {
@@ -84,7 +90,17 @@ async fn ask(config: &Config, server: &Server) -> Answers {
             refused.push((user.name.clone(), error));
         }
     }
-    Answers { probed, refused }
+    Answers { probed, refused, unread_accounts }
+}
+
+/// What to grant to whoever may not read the accounts. MySQL since 9 has none that could be of use.
+async fn unread(conn: &mut Conn) -> Option<&'static str> {
+    let table = match conn.query_first::<String, _>("SELECT VERSION()").await.ok()?? {
+        version if version.contains("MariaDB") => "mysql.global_priv",
+        _ if conn.server_version() < (9, 0, 0) => "mysql.user",
+        _ => return None,
+    };
+    conn.query_drop(format!("SELECT * FROM {table} LIMIT 0")).await.is_err().then_some(table)
 }
 
 async fn log_in(config: &Config, server: &Server, user: &User) -> Result<(), String> {
@@ -157,6 +173,13 @@ fn row(config: &Config, server: &Server, answers: &Answers) -> Row {
     };
     let refused = answers.refused.iter();
     problems.extend(refused.map(|(user, error)| Problem::failure(format!("user {user:?} cannot log in: {error}"))));
+    if let Some(table) = answers.unread_accounts.filter(|_| server.role != Role::Replica) {
+        let user = config.probe_user().map(|user| user.name).unwrap_or_default();
+        problems.push(Problem::warning(format!(
+            "users with mysql_native_password must give Weir their passwords, as the probe's user may not read what is \
+             stored of them: GRANT SELECT ON {table} TO {user:?}"
+        )));
+    }
     if server.state == State::Offline {
         problems.iter_mut().for_each(Problem::soften);
     }
@@ -217,8 +240,7 @@ fn replication_problems(config: &Config, seen: &Observation) -> Vec<Problem> {
         warnings.push(format!("is {} behind, more than max_lag = {limit}: it gets no reads", duration_text(lag)));
     }
     if let Some(grant) = &seen.missing_grant {
-        let user = config.probe.user.as_ref().or_else(|| config.users.first().map(|user| &user.name));
-        let user = user.map_or("", String::as_str);
+        let user = config.probe_user().map(|user| user.name).unwrap_or_default();
         warnings
             .push(format!("its delay is unknown, as the probe's user may not ask: GRANT {grant} ON *.* TO {user:?}"));
     }

@@ -8,9 +8,11 @@ use super::*;
 impl Default for Config {
     fn default() -> Self {
         Self {
+            auth: Auth::Users,
             listeners: vec![Listener::default()],
             servers: Vec::new(),
             users: Vec::new(),
+            passthrough: Passthrough::default(),
             rules: Vec::new(),
             probe: Probe::default(),
             reads: Reads::default(),
@@ -55,6 +57,12 @@ impl Server {
             groups: Vec::new(),
             max_connections: 100,
         }
+    }
+}
+
+impl Default for Passthrough {
+    fn default() -> Self {
+        Self { ttl: Duration::from_secs(60), max_users: 10_000 }
     }
 }
 

@@ -151,7 +151,8 @@ impl<'c> Settings<'c> {
                 (Value::Text(from), Value::Text(to)) => What::Set { from, to },
                 _ => What::Secret,
             };
-            changes.push(Change { key: format!("{}.{key}", self.key), what, applies });
+            let key = if self.key.is_empty() { key.to_owned() } else { format!("{}.{key}", self.key) };
+            changes.push(Change { key, what, applies });
         }
     }
 }
@@ -188,7 +189,7 @@ fn server(server: &Server) -> Settings<'_> {
 fn user(user: &User) -> Settings<'_> {
     let User { name, password, old_password, plugin, max_clients } = user;
     Settings::new(format!("users.{name}"), Applies::NextSession)
-        .secret("password", Some(password))
+        .secret("password", password.as_ref())
         .secret("old_password", old_password.as_ref())
         .with("plugin", or_none(plugin.map(Keyword::keyword)))
         .with("max_clients", or_none(max_clients.as_ref()))
@@ -222,8 +223,13 @@ fn rule(rule: &Rule) -> Settings<'_> {
         .with("consistency", or_none(consistency.map(Keyword::keyword)))
 }
 
-fn sections(config: &Config) -> [Settings<'_>; 12] {
+fn sections(config: &Config) -> [Settings<'_>; 14] {
+    let Passthrough { ttl, max_users } = &config.passthrough;
     [
+        Settings::new("", Applies::NextSession).with("auth", config.auth.keyword()),
+        Settings::new("passthrough", Applies::NextSession)
+            .with("ttl", duration_text(*ttl))
+            .with("max_users", max_users),
         probe(config),
         reads(&config.reads),
         Settings::new("failover", Applies::Now).with("hold", duration_text(config.failover.hold)),
@@ -242,7 +248,8 @@ fn sections(config: &Config) -> [Settings<'_>; 12] {
 fn probe(config: &Config) -> Settings<'_> {
     let Probe { user, password, interval, timeout, rise, fall } = &config.probe;
     // Without a user of its own it is the first of `[[users]]`, who may change.
-    let user = user.as_deref().or_else(|| config.users.first().map(|user| user.name.as_str()));
+    let first = config.users.iter().find(|user| user.password.is_some());
+    let user = user.as_deref().or(first.map(|user| user.name.as_str()));
     Settings::new("probe", Applies::Now)
         .with("user", or_none(user))
         .secret("password", Some(password))

@@ -88,6 +88,15 @@ pub(super) fn positive_duration(value: &DeValue<'_>) -> Result<Duration, Invalid
     }
 }
 
+/// A duration for which something that may be out of date is believed: at most a day.
+pub(super) fn brief(value: &DeValue<'_>) -> Result<Duration, InvalidValue> {
+    const MOST: Duration = Duration::from_secs(24 * 60 * 60);
+    match positive_duration(value)? {
+        duration if duration <= MOST => Ok(duration),
+        _ => Err(InvalidValue::new(format!("must be at most {}", duration_text(MOST)))),
+    }
+}
+
 /// A duration where `"0s"` stands for no limit.
 pub(super) fn limit(value: &DeValue<'_>) -> Result<Option<Duration>, InvalidValue> {
     Ok(Some(duration(value)?).filter(|duration| !duration.is_zero()))

@@ -3,8 +3,8 @@
 use std::{fmt, str::FromStr};
 
 use super::{
-    Algorithm, Balance, ClientPlugin, ClientTlsMode, Consistency, InvalidValue, LogFormat, Role, Route, RuleTarget,
-    ServerCompression, ServerId, ServerTlsMode, State, Transactions, problem::nearest,
+    Algorithm, Auth, Balance, ClientPlugin, ClientTlsMode, Consistency, InvalidValue, LogFormat, Role, Route,
+    RuleTarget, ServerCompression, ServerId, ServerTlsMode, State, Transactions, problem::nearest,
 };
 
 /// A value that is one of a few fixed words.
@@ -75,6 +75,10 @@ impl Keyword for Algorithm {
 
 impl Keyword for ServerCompression {
     const WORDS: &'static [(&'static str, Self)] = &[("none", Self::None), ("zlib", Self::Zlib), ("zstd", Self::Zstd)];
+}
+
+impl Keyword for Auth {
+    const WORDS: &'static [(&'static str, Self)] = &[("users", Self::Users), ("passthrough", Self::Passthrough)];
 }
 
 impl Keyword for ClientPlugin {
@@ -172,6 +176,7 @@ mod tests {
         every_word::<ServerTlsMode>();
         every_word::<Algorithm>();
         every_word::<ServerCompression>();
+        every_word::<Auth>();
         every_word::<ClientPlugin>();
         every_word::<LogFormat>();
     }

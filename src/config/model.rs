@@ -4,6 +4,8 @@ use std::{fmt, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use regex::bytes::Regex;
 
+use super::{Auth, Passthrough, User};
+
 /// A server's name: unique in a config, and its identity across reloads.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServerId(Arc<str>);
@@ -46,9 +48,11 @@ impl fmt::Debug for Secret {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
+    pub auth: Auth,
     pub listeners: Vec<Listener>,
     pub servers: Vec<Server>,
     pub users: Vec<User>,
+    pub passthrough: Passthrough,
     pub rules: Vec<Rule>,
     pub probe: Probe,
     pub reads: Reads,
@@ -118,39 +122,6 @@ pub enum State {
     Active,
     Drain,
     Offline,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct User {
-    pub name: String,
-    pub password: Secret,
-    /// While a password is being changed: the one that is valid, too, for clients and towards servers.
-    pub old_password: Option<Secret>,
-    /// How clients prove the password; None: as they like.
-    pub plugin: Option<ClientPlugin>,
-    /// Sessions at once; None: as many as there may be of all users.
-    pub max_clients: Option<u32>,
-}
-
-/// How a client proves its password.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClientPlugin {
-    Native,
-    CachingSha2,
-    /// MariaDB's.
-    Ed25519,
-}
-
-impl User {
-    /// A user with one password.
-    pub fn new(name: impl Into<String>, password: Secret) -> Self {
-        Self { name: name.into(), password, old_password: None, plugin: None, max_clients: None }
-    }
-
-    /// Every password that is valid.
-    pub fn passwords(&self) -> impl Iterator<Item = &Secret> {
-        std::iter::once(&self.password).chain(&self.old_password)
-    }
 }
 
 /// First match wins; an empty condition holds for every statement.

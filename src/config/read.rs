@@ -11,13 +11,16 @@ use super::{
 };
 
 pub(super) fn config(root: &mut Section<'_, '_>) -> Config {
-    let users = root.sections("users", user).unwrap_or_default();
+    let auth = root.field("auth", keyword).unwrap_or(Config::default().auth);
+    let users = root.sections("users", |section| user(section, auth)).unwrap_or_default();
     Config {
+        auth,
         listeners: root.sections("listeners", listener).unwrap_or_else(|| Config::default().listeners),
         servers: root.sections("servers", server).unwrap_or_default(),
         rules: root.sections("rules", rule).unwrap_or_default(),
         probe: root.section("probe", |section| probe(section, &users)),
         users,
+        passthrough: root.section("passthrough", passthrough),
         reads: root.section("reads", reads),
         failover: root.section("failover", failover),
         pool: root.section("pool", pool),
@@ -61,17 +64,32 @@ fn server(section: &mut Section<'_, '_>) -> Server {
     }
 }
 
-fn user(section: &mut Section<'_, '_>) -> User {
+fn user(section: &mut Section<'_, '_>, auth: Auth) -> User {
     let name = section.required("name", name).unwrap_or_else(|| section.path().into());
-    if !PASSWORD.given(section) {
+    let given = PASSWORD.given(section);
+    if !given && auth == Auth::Users {
         section.problem("password", "is missing: give one of `password`, `password_env` and `password_file`");
+    }
+    let (password, old_password) = (PASSWORD.read(section), OLD_PASSWORD.read(section));
+    let useless = [("old_password", OLD_PASSWORD.given(section)), ("plugin", section.has("plugin"))];
+    for (key, _) in useless.into_iter().filter(|(_, has)| *has && !given && auth == Auth::Passthrough) {
+        section.problem(key, "has no use without a password");
     }
     User {
         name,
-        password: PASSWORD.read(section).unwrap_or_default(),
-        old_password: OLD_PASSWORD.read(section),
+        // One that cannot be read is noted, and not the writer's to judge.
+        password: password.or((given || auth == Auth::Users).then(Secret::default)),
+        old_password,
         plugin: section.field("plugin", keyword),
         max_clients: section.field("max_clients", whole(1..=1_000_000)),
+    }
+}
+
+fn passthrough(section: &mut Section<'_, '_>) -> Passthrough {
+    let default = Passthrough::default();
+    Passthrough {
+        ttl: section.field("ttl", brief).unwrap_or(default.ttl),
+        max_users: section.field("max_users", whole(1..=1_000_000)).unwrap_or(default.max_users),
     }
 }
 
@@ -105,14 +123,14 @@ fn probe(section: &mut Section<'_, '_>, users: &[User]) -> Probe {
     let listed = users.iter().find(|listed| Some(&listed.name) == user.as_ref());
     match (section.has("user"), PASSWORD.given(section)) {
         (false, true) => section.problem("user", "is missing: a password without it has no use"),
-        (true, false) if user.is_some() && listed.is_none() => {
-            section.problem("password", "is missing: the probe's user is none of [[users]]");
+        (true, false) if user.is_some() && listed.is_none_or(|listed| listed.password.is_none()) => {
+            section.problem("password", "is missing: the probe's user is none of [[users]], or has none there");
         }
         _ => {}
     }
     Probe {
         user,
-        password: password.or(listed.map(|listed| listed.password.clone())).unwrap_or_default(),
+        password: password.or(listed.and_then(|listed| listed.password.clone())).unwrap_or_default(),
         interval: section.field("interval", positive_duration).unwrap_or(default.interval),
         timeout: section.field("timeout", positive_duration).unwrap_or(default.timeout),
         rise: section.field("rise", whole(1..=1000)).unwrap_or(default.rise),

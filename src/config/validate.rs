@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Address, ClientPlugin, Config, Role, Route, RuleTarget, ServerId, ServerTlsMode, State};
+use super::{Address, Auth, ClientPlugin, Config, Role, Route, RuleTarget, ServerId, ServerTlsMode, State};
 
 /// Every problem as key path and message.
 pub(super) fn check(config: &Config) -> Vec<(String, String)> {
@@ -80,8 +80,11 @@ fn something_is_served(config: &Config, found: &mut Found) {
     if config.servers.is_empty() {
         found.problem("servers", "needs at least one: [[servers]] with an address");
     }
-    if config.users.is_empty() {
+    if config.users.is_empty() && config.auth == Auth::Users {
         found.problem("users", "needs at least one: [[users]] with a name and a password");
+    }
+    if config.auth == Auth::Passthrough && config.probe_user().is_none() {
+        found.problem("probe.user", "is missing: there is no user with a password to look at the servers as");
     }
 }
 

@@ -2,6 +2,7 @@
 //! can be asked to do ([`Control`]). The doors and the sessions never talk to each other; both ask the application.
 
 mod control;
+mod proven;
 mod registry;
 mod turns;
 
@@ -14,18 +15,23 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{mpsc, watch};
 
 pub use control::{Control, ControlError, Reply, ServerView, SessionView};
+pub use proven::Proven;
 pub use registry::{Entry, Kill, Registry, SessionHandle};
 pub use turns::Turns;
 
 use crate::{
     backend::Cluster,
-    config::{ClientPlugin, Config, ServerId},
+    config::{Auth, ClientPlugin, Config, ServerId},
     protocol::{
-        auth::{Account, Plugin, RsaKey},
+        ProxyHeader,
+        auth::{Account, Authority, Credential, Plugin, RsaKey},
         gtid::Position,
     },
     telemetry::Metrics,
 };
+
+/// The longest name that a server lets an account have, bytes.
+const LONGEST_NAME: usize = 512;
 
 /// One running Weir. There are no statics: two can run in one process.
 #[derive(Debug)]
@@ -45,6 +51,8 @@ pub struct Context {
     pub tls: ArcSwapOption<rustls::ServerConfig>,
     /// The limits of the rules.
     pub turns: ArcSwap<Turns>,
+    /// Users whom the writer let in.
+    pub proven: Proven,
     /// What was committed through this Weir, for `consistency = "global"`.
     committed: Mutex<Option<Position>>,
     /// When some session last wrote without being told a position.
@@ -72,6 +80,7 @@ impl Context {
             failures,
             rsa,
             tls: ArcSwapOption::empty(),
+            proven: Proven::default(),
             committed: Mutex::default(),
             unseen_write: Mutex::default(),
         }
@@ -90,16 +99,31 @@ impl Context {
         let _ = self.failures.try_send((server.clone(), cause.to_string()));
     }
 
-    /// The account that a user's name leads to.
-    pub fn account(&self, name: &[u8]) -> Option<Account> {
+    /// The account that a user's name leads to. `origin` is what servers are told of the client.
+    pub fn account(&self, name: &[u8], origin: Option<ProxyHeader>, now: Instant) -> Option<Account> {
         let config = self.config.load();
-        let user = config.users.iter().find(|user| user.name.as_bytes() == name)?;
+        let listed = config.users.iter().find(|user| user.name.as_bytes() == name);
+        let Some(user) = listed.filter(|user| user.password.is_some()) else {
+            // What other bytes mean depends on the client's character set.
+            let judged = config.auth == Auth::Passthrough && name.is_ascii() && name.len() <= LONGEST_NAME;
+            let known = || self.proven.known(&Proven::key(name, origin), now, config.passthrough.ttl);
+            return judged.then(|| Account::of_server(known()));
+        };
         let plugin = user.plugin.map(|plugin| match plugin {
             ClientPlugin::Native => Plugin::Native,
             ClientPlugin::CachingSha2 => Plugin::CachingSha2,
             ClientPlugin::Ed25519 => Plugin::Ed25519,
         });
-        Some(Account { passwords: user.passwords().cloned().collect(), plugin })
+        Some(Account {
+            credentials: user.passwords().map(Credential::from).collect(),
+            plugin,
+            authority: Authority::Weir,
+        })
+    }
+
+    /// Everything that is known to prove a user to servers.
+    pub fn credentials(&self, name: &str, origin: Option<ProxyHeader>, now: Instant) -> Vec<Credential> {
+        self.account(name.as_bytes(), origin, now).map(|account| account.credentials).unwrap_or_default()
     }
 
     /// How many sessions the user may have at once, if there are more of them.

@@ -12,10 +12,10 @@ use super::{
     session::{End, Held, OWN_COMMAND, Session},
 };
 use crate::{
-    backend::{Cluster, ConnectError, Identity, Lease, LeaseError, PreparedText, Server, Wish},
-    config::{Config, Consistency, Secret, ServerId, User},
+    backend::{Cluster, ConnectError, Lease, LeaseError, PreparedText, Server, Wish},
+    config::{Config, Consistency, ServerId},
     context::Context,
-    protocol::{ServerError, auth::LoginError, code, gtid::Position},
+    protocol::{ServerError, auth::Credential, code, gtid::Position},
     routing::{Candidate, Decision, Target},
     telemetry::Reason,
 };
@@ -54,9 +54,9 @@ pub struct Search {
     /// A replica was waited for, and did not get there in time.
     waited: bool,
     /// The passwords that the server of this moment has refused.
-    passwords: Vec<Secret>,
+    pub(super) credentials: Vec<Credential>,
     /// A server had no connection to spare in time.
-    exhausted: bool,
+    pub(super) exhausted: bool,
     /// How often the statement was sent again.
     repeats: u32,
     /// What the last server said that would not have the session or the statement.
@@ -78,7 +78,7 @@ impl Search {
 
     pub fn exclude(&mut self, server: &ServerId) {
         self.excluded.push(server.clone());
-        self.passwords.clear();
+        self.credentials.clear();
     }
 
     /// The statement is not to wait for another replica.
@@ -188,54 +188,6 @@ impl Session {
             leased = server.pool.lease(wish, &cluster.links, &self.worker.scratch, deadline, waits) => leased,
             () = self.client.closed(AHEAD) => Err(LeaseError::Abandoned),
         }
-    }
-
-    /// A server refused the session's password. Whether the config has another one, which may have been changed there.
-    fn follow_password(&mut self, error: &LeaseError, search: &mut Search) -> bool {
-        let LeaseError::Connect(ConnectError::Login(LoginError::Refused(ServerError { code: 1045, .. }))) = error
-        else {
-            return false;
-        };
-        search.passwords.push(self.identity.password.clone());
-        let config = self.worker.config();
-        let user = config.users.iter().find(|user| *user.name == *self.identity.user);
-        let mut passwords = user.into_iter().flat_map(User::passwords);
-        let Some(other) = passwords.find(|password| !search.passwords.contains(password)) else { return false };
-        self.identity = Arc::new(Identity { password: other.clone(), ..Identity::clone(&self.identity) });
-        true
-    }
-
-    /// The writer's refusal is the client's to hear; anything else is a reason to try another server.
-    fn after_lease_error(&self, server: &Server, error: LeaseError, search: &mut Search) -> Result<(), ServerError> {
-        match error {
-            LeaseError::Connect(ConnectError::Login(LoginError::Refused(error)) | ConnectError::Refused(error)) => {
-                tracing::warn!(server = %server.id, code = error.code, "the server refused a login");
-                let cluster = self.worker.cluster();
-                if cluster.is_writer(server) && !is_passing(&error) {
-                    return Err(error);
-                }
-                search.refused(error);
-            }
-            LeaseError::Connect(error @ ConnectError::Lacking(_)) => {
-                tracing::warn!(server = %server.id, %error, "a server cannot serve a client");
-                let error = ServerError::no_server(&error.to_string());
-                if self.worker.cluster().is_writer(server) {
-                    return Err(error);
-                }
-                search.refused(error);
-            }
-            // Nobody will hear of it.
-            LeaseError::Abandoned => return Err(ServerError::interrupted()),
-            LeaseError::Exhausted => {
-                self.worker.shard().lease_timeouts.inc();
-                search.exhausted = true;
-            }
-            LeaseError::Connect(error) => {
-                tracing::info!(server = %server.id, %error, "cannot connect");
-                self.worker.context.report_failure(&server.id, &error);
-            }
-        }
-        Ok(())
     }
 
     fn choose(
@@ -395,12 +347,6 @@ impl Session {
             Err(_) => Ok(name.to_vec()),
         }
     }
-}
-
-/// Whether the refusal says something of the moment and not of the login: too many connections, shutting down, and
-/// a host that is blocked for errors that others made.
-fn is_passing(error: &ServerError) -> bool {
-    matches!(error.code, 1040 | 1053 | 1129 | 1203 | 1226)
 }
 
 fn no_server(target: Target<'_>) -> ServerError {

@@ -7,6 +7,7 @@ use tokio::time::timeout;
 use super::{
     kill::unclear_kill,
     login,
+    passthrough::Users,
     request::{Body, Request},
     session::{End, Session},
 };
@@ -15,7 +16,7 @@ use crate::{
     context::Kill,
     protocol::{
         BulkExecute, Capabilities, Command, Execute, ServerError, Shape,
-        auth::{Attempt, Challenge, ClientAuth},
+        auth::{Attempt, Challenge, Credential},
         code,
         login::ChangeUser,
     },
@@ -284,10 +285,10 @@ impl Session {
         };
         self.let_go().await;
         self.last_used = None;
-        let password = self.authenticate(&change).await?;
+        let credential = self.authenticate(&change).await?;
         let user = String::from_utf8_lossy(&change.user).into_owned();
         let collation = change.collation.map_or(self.identity.collation, |collation| collation as u8);
-        let identity = Identity { user: user.into(), password, collation, ..Identity::clone(&self.identity) };
+        let identity = Identity { user: user.into(), credential, collation, ..Identity::clone(&self.identity) };
         let required = self.state.required().cloned();
         self.identity = Arc::new(identity);
         self.state = SessionState::new(None);
@@ -303,7 +304,7 @@ impl Session {
     }
 
     /// Authenticates for `COM_CHANGE_USER`. A refusal ends the session, as it does with a server.
-    async fn authenticate(&mut self, change: &ChangeUser) -> Result<crate::config::Secret, End> {
+    async fn authenticate(&mut self, change: &ChangeUser) -> Result<Credential, End> {
         let challenge = Challenge {
             nonce: self.nonce,
             message: login::message(),
@@ -316,9 +317,9 @@ impl Session {
         // Which plugin its first answer is of is anybody's guess, so that it is asked again.
         let attempt =
             Attempt { user: &change.user, host: self.host.as_bytes(), plugin: change.plugin.as_deref(), response: b"" };
-        let begun = ClientAuth::begin(challenge, attempt, self.worker.context.account(&change.user));
+        let users = Users::new(self.worker.clone(), self.identity.origin);
         let limit = self.worker.config().timeouts.handshake;
-        let conversation = login::converse(&mut self.client, &self.worker.scratch, begun);
+        let conversation = login::converse(&mut self.client, &self.worker.scratch, &users, challenge, attempt);
         timeout(limit, conversation).await.unwrap_or_else(|_| Err(End::Error(ServerError::read_timeout())))
     }
 }

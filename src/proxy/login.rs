@@ -3,16 +3,19 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use rand::RngExt;
 use tokio_rustls::TlsAcceptor;
 
 use super::session::End;
 use crate::{
-    config::Secret,
     net::{PacketStream, ReadError, Scratch, Socket, Stream},
     protocol::{
         Capabilities, Greeting, ServerError, Status,
-        auth::{Account, Attempt, Challenge, Channel, ClientAuth, ClientStep, Message, Plugin, RsaKey},
+        auth::{
+            Account, Attempt, Challenge, Channel, ClientAuth, ClientStep, Credential, Message, Plugin, RsaKey, Stored,
+            Verdict,
+        },
         greeting::Nonce,
         login::{FirstPacket, Login},
     },
@@ -35,8 +38,27 @@ pub struct Policy {
     pub tls: Option<Arc<rustls::ServerConfig>>,
     pub tls_required: bool,
     pub rsa: RsaKey,
+    pub accounts: Box<dyn Accounts>,
+}
+
+/// Whom a door lets in.
+#[async_trait(?Send)]
+pub trait Accounts {
     /// The account that a name leads to.
-    pub accounts: Box<dyn Fn(&[u8]) -> Option<Account>>,
+    fn find(&self, user: &[u8]) -> Option<Account>;
+
+    /// What servers have stored of the user. Asked only about accounts of [`Authority::Server`]; `Err` is the client's to
+    /// hear.
+    ///
+    /// [`Authority::Server`]: crate::protocol::auth::Authority::Server
+    async fn look_up(&self, _user: &[u8]) -> Result<Stored, ServerError> {
+        Ok(Stored::default())
+    }
+
+    /// What a server says to the user's login with `credential`. Asked only about such accounts, too.
+    async fn prove(&self, _user: &[u8], _credential: &Credential) -> Verdict {
+        Verdict::Wrong
+    }
 }
 
 /// A client before it is let in.
@@ -54,8 +76,7 @@ pub struct Door {
 pub struct Admitted {
     pub packets: PacketStream,
     pub login: Login,
-    /// The password that was proven.
-    pub password: Secret,
+    pub credential: Credential,
     /// What it was proven with.
     pub nonce: Nonce,
 }
@@ -79,9 +100,9 @@ impl Door {
         if self.policy.tls_required && self.channel() == Channel::Plain {
             return Err(End::Error(ServerError::tls_required()));
         }
-        let password = self.authenticate(&greeting, &login).await?;
+        let credential = self.authenticate(&greeting, &login).await?;
         let packets = self.packets.take().ok_or(End::Client)?;
-        Ok(Admitted { packets, login, password, nonce: greeting.nonce })
+        Ok(Admitted { packets, login, credential, nonce: greeting.nonce })
     }
 
     fn greeting(&self) -> Greeting {
@@ -150,7 +171,7 @@ impl Door {
         Ok(())
     }
 
-    async fn authenticate(&mut self, greeting: &Greeting, login: &Login) -> Result<Secret, End> {
+    async fn authenticate(&mut self, greeting: &Greeting, login: &Login) -> Result<Credential, End> {
         let announced = Plugin::named(&greeting.plugin);
         let challenge = Challenge {
             nonce: greeting.nonce,
@@ -167,9 +188,8 @@ impl Door {
             plugin: login.plugin.as_deref(),
             response: &login.response,
         };
-        let account = (self.policy.accounts)(&login.user);
         let packets = self.packets.as_mut().ok_or(End::Client)?;
-        converse(packets, &self.scratch, ClientAuth::begin(challenge, attempt, account)).await
+        converse(packets, &self.scratch, &*self.policy.accounts, challenge, attempt).await
     }
 
     fn channel(&self) -> Channel {
@@ -192,23 +212,29 @@ impl Door {
     }
 }
 
-/// Goes through the packets of one authentication. Returns the password that was proven.
+/// Goes through the packets of one authentication. Returns what was proven.
 pub async fn converse(
     packets: &mut PacketStream,
     scratch: &Scratch,
-    (mut auth, mut step): (ClientAuth, ClientStep),
-) -> Result<Secret, End> {
+    accounts: &dyn Accounts,
+    challenge: Challenge,
+    attempt: Attempt<'_>,
+) -> Result<Credential, End> {
+    let user = attempt.user;
+    let (mut auth, mut step) = ClientAuth::begin(challenge, attempt, accounts.find(user));
     loop {
         step = match step {
             ClientStep::Send(payload) => {
                 packets.write_payload(&payload).await.map_err(|_| End::Client)?;
                 auth.answer(&read(packets, scratch).await?)
             }
-            ClientStep::Accept { notice, password } => {
+            ClientStep::LookUp => auth.looked_up(accounts.look_up(user).await),
+            ClientStep::Prove(credential) => auth.judged(accounts.prove(user, &credential).await),
+            ClientStep::Accept { notice, credential } => {
                 if let Some(notice) = notice {
                     packets.write_payload(&notice).await.map_err(|_| End::Client)?;
                 }
-                return Ok(password);
+                return Ok(credential);
             }
             ClientStep::Reject(error) => return Err(End::Error(error)),
         };

@@ -8,6 +8,7 @@ use super::{
     Worker,
     dedicated::Dedicated,
     login::{Admitted, Door, Policy},
+    passthrough::Users,
     prepared::ClientStatements,
     recall::{LastUsed, UnclearInsertId},
 };
@@ -146,7 +147,9 @@ impl Session {
     async fn open(worker: Rc<Worker>, stream: Stream, entry: Entry, host: String, route: Route) -> Option<Self> {
         let config = worker.config();
         let cluster = worker.cluster();
-        let accounts = worker.context.clone();
+        let introduced = config.pool.proxy_protocol;
+        let client = || entry.handle.client.parse().map_or(ProxyHeader::Own, ProxyHeader::Client);
+        let origin = introduced.then(client);
         let policy = Policy {
             id: entry.handle.id,
             version: cluster.version.clone(),
@@ -156,13 +159,13 @@ impl Session {
             tls: worker.context.tls.load_full(),
             tls_required: config.tls.client.mode == ClientTlsMode::Required,
             rsa: worker.context.rsa.clone(),
-            accounts: Box::new(move |name| accounts.account(name)),
+            accounts: Box::new(Users::new(worker.clone(), origin)),
         };
         let mut door = Door::new(stream, worker.scratch.clone(), host.clone(), policy);
         let refusal = match timeout(config.timeouts.handshake, door.pass()).await {
             Ok(Ok(admitted)) => {
                 let capabilities = door.capabilities;
-                return Self::admit(worker, entry, host, route, capabilities, admitted).await;
+                return Self::admit(worker, entry, host, route, (capabilities, origin), admitted).await;
             }
             Ok(Err(End::Error(error))) => Some(error),
             Ok(Err(End::Client)) => None,
@@ -181,18 +184,16 @@ impl Session {
         entry: Entry,
         host: String,
         route: Route,
-        capabilities: Capabilities,
+        (capabilities, origin): (Capabilities, Option<ProxyHeader>),
         admitted: Admitted,
     ) -> Option<Self> {
-        let Admitted { packets, login, password, nonce } = admitted;
-        let introduced = worker.config().pool.proxy_protocol;
-        let client = || entry.handle.client.parse().map_or(ProxyHeader::Own, ProxyHeader::Client);
+        let Admitted { packets, login, credential, nonce } = admitted;
         let identity = Identity {
             user: String::from_utf8_lossy(&login.user).into(),
-            password,
+            credential,
             capabilities: capabilities.fingerprint().with(Capabilities::PROTOCOL_41),
             collation: login.head.collation,
-            origin: introduced.then(client),
+            origin,
         };
         let schema = login.schema.as_deref().filter(|name| !name.is_empty());
         entry.handle.logged_in(&identity.user, schema, std::time::Instant::now());

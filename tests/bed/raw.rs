@@ -3,11 +3,10 @@
 
 use tokio::time::timeout;
 use weir::{
-    config::Secret,
     net::{PacketStream, Scratch, Socket, Stream},
     protocol::{
         Capabilities, Greeting, OkPacket, Prepared, ResultHead, ServerError, Status,
-        auth::{Channel, LoginError, LoginRequest, ServerLogin, ServerStep, TlsUse},
+        auth::{Channel, Credential, LoginError, LoginRequest, ServerLogin, ServerStep, TlsUse},
         login::Attributes,
         query_attributes,
         wire::Reader,
@@ -86,7 +85,7 @@ impl Raw {
         let greeting = Greeting::parse(&payload).unwrap();
         let request = LoginRequest {
             user: card.user.as_bytes().to_vec(),
-            password: Secret::new(card.password.into()),
+            credential: Credential::Password(card.password.as_bytes().into()),
             schema: card.schema.clone(),
             capabilities: card.capabilities,
             collation: card.collation,
@@ -149,7 +148,7 @@ impl Raw {
         self.send(command).await;
         let request = LoginRequest {
             user: Vec::new(),
-            password: Secret::new(password.into()),
+            credential: Credential::Password(password.as_bytes().into()),
             schema: None,
             capabilities: MODERN,
             collation: 45,

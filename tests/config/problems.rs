@@ -93,6 +93,10 @@ fn bad_values() {
         ("probe.user = 'x'", "probe.password: is missing: the probe's user is none of [[users]]"),
         ("probe.password = 'x'", "probe.user: is missing: a password without it has no use"),
         ("probe.user = ''", "probe.user: must not be empty"),
+        ("auth = 'password'", "auth: unknown value `password`; it is one of: users, passthrough"),
+        ("passthrough.ttl = '0s'", "must be longer than 0s"),
+        ("passthrough.ttl = '25h'", "passthrough.ttl: must be at most 1d"),
+        ("passthrough.max_users = 0", "must be from 1 to 1000000, found 0"),
         ("pool.max_age = '0s'", "must be longer than 0s"),
         ("pool.multiplex = 1", "pool.multiplex: expected true or false"),
         ("pool.acquire_timeout = '0s'", "must be longer than 0s"),
@@ -177,6 +181,14 @@ fn bad_entries() {
         ("[[users]]\nname = 'b'", "users[1].password: is missing: give one of"),
         ("[[users]]\nname = 'b'\npassword = 1", "users[1].password: expected text in quotes, found a number"),
         ("[[users]]\nname = 'app'\npassword = ''", "users[1].name: `app` is used twice, first by users[0].name"),
+        (
+            "[[users]]\nname = 'b'\npassword = ''\nplugin = 'client_ed25519'",
+            "users[1].plugin: an empty password signs nothing",
+        ),
+        (
+            "[[users]]\nname = 'b'\npassword = 'x'\nplugin = 'dialog'",
+            "it is one of: mysql_native_password, caching_sha2",
+        ),
         ("[[rules]]\nname = 'r'", "rules[0].to: is missing: the rule does nothing"),
         ("[[rules]]\nto = 'writer'", "rules[0].name: is missing"),
         ("[[rules]]\nname = 'r'\nto = 'server:db1'", "it is one of: writer, reader, group:NAME, reject"),
@@ -242,6 +254,35 @@ fn what_is_allowed_is_not_a_problem() {
     }
     let readers = "[[servers]]\naddress = 'a:1'\nrole = 'replica'\n[[listeners]]\naddress = 'b:1'\nroute = 'reader'";
     assert!(read(&format!("{readers}{USERS}")).is_ok(), "replicas alone serve reads");
+}
+
+#[test]
+fn passthrough_needs_no_user_but_one_to_look_as() {
+    let auth = "auth = 'passthrough'\n";
+    let probe = "[probe]\nuser = 'p'\npassword = 'x'\n";
+    let none = "probe.user: is missing: there is no user with a password to look at the servers as";
+    for (text, expected) in [
+        (format!("{auth}{SERVERS}{probe}"), Ok(())),
+        (format!("{auth}{SERVERS}{USERS}"), Ok(())),
+        (format!("{auth}{SERVERS}{probe}[[users]]\nname = 'b'\nmax_clients = 3\n"), Ok(())),
+        (format!("{auth}{SERVERS}"), Err(none)),
+        (format!("{auth}{SERVERS}[[users]]\nname = 'b'\n"), Err(none)),
+        (
+            format!("{auth}{SERVERS}{probe}[[users]]\nname = 'b'\nold_password = 'x'\n"),
+            Err("users[0].old_password: has no use without a password"),
+        ),
+        (
+            format!("{auth}{SERVERS}{probe}[[users]]\nname = 'b'\nplugin = 'client_ed25519'\n"),
+            Err("users[0].plugin: has no use without a password"),
+        ),
+        (
+            format!("{auth}{SERVERS}[probe]\nuser = 'b'\n[[users]]\nname = 'b'\n"),
+            Err("probe.password: is missing: the probe's user is none of [[users]], or has none there"),
+        ),
+    ] {
+        let found = read(&text).map(drop).map_err(|problems| unplaced(&problems));
+        assert_eq!(found, expected.map_err(str::to_owned), "{text}");
+    }
 }
 
 #[test]

@@ -3,13 +3,10 @@
 
 use std::mem;
 
-use aws_lc_rs::{
-    constant_time::verify_slices_are_equal,
-    digest::{SHA256, digest},
+use super::{
+    Channel, Credential, Message, Plugin, RsaKey, Stored, Switch, caching_sha2, ed25519, more_data, native,
+    passthrough::Pending, xor,
 };
-
-use super::{Channel, Message, Plugin, RsaKey, Switch, caching_sha2, ed25519, more_data, native, xor};
-use crate::config::Secret;
 use crate::protocol::capabilities::Capabilities;
 use crate::protocol::errors::{ServerError, UsingPassword};
 use crate::protocol::greeting::Nonce;
@@ -51,13 +48,32 @@ pub struct Attempt<'a> {
     pub response: &'a [u8],
 }
 
-/// What a user may prove: one of these passwords (several while one is being changed).
+/// What a user may prove: one of these credentials (several while one is being changed).
 #[derive(Debug, Clone, Default)]
 pub struct Account {
-    /// None means that nobody gets in.
-    pub passwords: Vec<Secret>,
+    /// None means that nobody gets in by them.
+    pub credentials: Vec<Credential>,
     /// How they are to be proven; None: as the client likes.
     pub plugin: Option<Plugin>,
+    pub authority: Authority,
+}
+
+/// Who judges what the credentials do not prove.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Authority {
+    /// It is wrong.
+    #[default]
+    Weir,
+    /// A server is asked; see [`super::passthrough`].
+    Server,
+}
+
+impl Account {
+    /// One that a server judges, of which `known` is remembered.
+    pub fn of_server(known: Option<Credential>) -> Self {
+        let plugin = known.as_ref().filter(|known| known.password().is_none()).map(|_| Plugin::Native);
+        Self { credentials: known.into_iter().collect(), plugin, authority: Authority::Server }
+    }
 }
 
 /// What to do next.
@@ -69,9 +85,13 @@ pub enum ClientStep {
     Accept {
         /// A packet that comes before the OK.
         notice: Option<Vec<u8>>,
-        /// The password that was proven.
-        password: Secret,
+        /// What was proven.
+        credential: Credential,
     },
+    /// Ask a server for the user's accounts, give them to [`ClientAuth::looked_up`].
+    LookUp,
+    /// Try this on a server, give the outcome to [`ClientAuth::judged`].
+    Prove(Credential),
     /// Send this error and close.
     Reject(ServerError),
 }
@@ -79,25 +99,33 @@ pub enum ClientStep {
 /// One check of one client.
 #[derive(Debug)]
 pub struct ClientAuth {
-    challenge: Challenge,
+    pub(super) challenge: Challenge,
     account: Account,
-    user: Vec<u8>,
-    host: Vec<u8>,
-    state: State,
+    pub(super) user: Vec<u8>,
+    pub(super) host: Vec<u8>,
+    /// The user's accounts on a server, once that was asked.
+    pub(super) stored: Option<Stored>,
+    /// The client was asked for another plugin; some take that only once.
+    pub(super) switched: bool,
+    pub(super) state: State,
 }
 
-#[derive(Debug, Clone, Copy)]
-enum State {
+#[derive(Debug)]
+pub(super) enum State {
     /// Waits for this plugin's first answer.
     Proof(Plugin),
     /// Waits for the password: as it is over a secret channel, encrypted or preceded by a request for the key otherwise.
     Password(Key),
+    /// Waits for the user's accounts.
+    LookedUp(Pending),
+    /// Waits for a server's judgement.
+    Judged(Credential, UsingPassword),
     /// Accepted or rejected.
     Over,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Key {
+pub(super) enum Key {
     NotSent,
     Sent,
 }
@@ -106,7 +134,8 @@ impl ClientAuth {
     /// Judges the first answer.
     pub fn begin(challenge: Challenge, attempt: Attempt<'_>, account: Option<Account>) -> (Self, ClientStep) {
         let (user, host) = (attempt.user.to_vec(), attempt.host.to_vec());
-        let mut auth = Self { challenge, account: account.unwrap_or_default(), user, host, state: State::Over };
+        let account = account.unwrap_or_default();
+        let mut auth = Self { challenge, account, user, host, stored: None, switched: false, state: State::Over };
         let step = auth.first(attempt.plugin.unwrap_or_default(), attempt.response);
         (auth, step)
     }
@@ -116,7 +145,9 @@ impl ClientAuth {
         match mem::replace(&mut self.state, State::Over) {
             State::Proof(plugin) => self.proof(plugin, payload),
             State::Password(key) => self.password(key, payload),
-            State::Over => ClientStep::Reject(ServerError::packets_out_of_order()),
+            State::LookedUp(_) | State::Judged(..) | State::Over => {
+                ClientStep::Reject(ServerError::packets_out_of_order())
+            }
         }
     }
 
@@ -149,7 +180,16 @@ impl ClientAuth {
     }
 
     fn switch(&mut self, plugin: Plugin) -> ClientStep {
+        if self.account.authority == Authority::Server && self.account.credentials.is_empty() && self.stored.is_none() {
+            return self.look_up(Pending::Switch(plugin));
+        }
+        self.ask(plugin)
+    }
+
+    /// Asks for an answer of this plugin.
+    pub(super) fn ask(&mut self, plugin: Plugin) -> ClientStep {
         self.state = State::Proof(plugin);
+        self.switched = true;
         ClientStep::Send(match plugin {
             Plugin::Ed25519 => Switch::to_sign(&self.challenge.message),
             other => Switch::payload(other, &self.challenge.nonce),
@@ -157,38 +197,43 @@ impl ClientAuth {
     }
 
     fn proof(&mut self, plugin: Plugin, response: &[u8]) -> ClientStep {
-        let nonce = self.challenge.nonce;
-        match (plugin, response) {
+        let (nonce, message) = (self.challenge.nonce, self.challenge.message);
+        let (mut using, mut notice) = (UsingPassword::Yes, None);
+        let proven = match (plugin, response) {
             (Plugin::Native | Plugin::CachingSha2, []) | (Plugin::CachingSha2, [0]) => {
-                self.judge(UsingPassword::No, None, |password| password.is_empty())
+                using = UsingPassword::No;
+                self.find(using, Credential::is_empty)
             }
             (Plugin::Native, proof) if proof.len() == native::LENGTH => {
-                self.judge(UsingPassword::Yes, None, |password| same(&native::scramble(password, &nonce), proof))
+                self.find(using, |credential| credential.fits_native(proof, &nonce))
             }
             (Plugin::CachingSha2, proof) if proof.len() == caching_sha2::LENGTH => {
-                let notice = more_data(&[caching_sha2::FAST_OK]);
-                let right = |password: &[u8]| same(&caching_sha2::scramble(password, &nonce), proof);
-                match self.judge(UsingPassword::Yes, Some(notice), right) {
-                    ClientStep::Reject(_) if self.can_take_password() => {
-                        self.state = State::Password(Key::NotSent);
-                        ClientStep::Send(more_data(&[caching_sha2::FULL]))
-                    }
-                    step => step,
-                }
+                notice = Some(more_data(&[caching_sha2::FAST_OK]));
+                self.find(using, |credential| credential.fits_caching_sha2(proof, &nonce))
             }
             (Plugin::Ed25519, answer) => {
-                let (message, signature) = (self.challenge.message, answer.first_chunk());
-                let signature = signature.filter(|_| answer.len() == ed25519::LENGTH);
-                self.judge(UsingPassword::Yes, None, |password| {
-                    signature.is_some_and(|signature| ed25519::verify(password, &message, signature))
+                let signature = answer.first_chunk().filter(|_| answer.len() == ed25519::LENGTH);
+                self.find(using, |credential| {
+                    signature.is_some_and(|signature| credential.fits_ed25519(signature, &message))
                 })
             }
-            _ => ClientStep::Reject(ServerError::bad_handshake()),
+            _ => return ClientStep::Reject(ServerError::bad_handshake()),
+        };
+        match proven {
+            Some(credential) => ClientStep::Accept { notice, credential },
+            None if self.account.authority == Authority::Server => self.appeal(plugin, response, using),
+            None if plugin == Plugin::CachingSha2 && using == UsingPassword::Yes => self.ask_password(),
+            None => self.deny(using),
         }
     }
 
-    fn can_take_password(&self) -> bool {
-        self.challenge.channel.is_secret() || self.challenge.rsa.is_some()
+    /// Asks for the password itself, if it can travel.
+    pub(super) fn ask_password(&mut self) -> ClientStep {
+        if !self.challenge.channel.is_secret() && self.challenge.rsa.is_none() {
+            return self.deny(UsingPassword::Yes);
+        }
+        self.state = State::Password(Key::NotSent);
+        ClientStep::Send(more_data(&[caching_sha2::FULL]))
     }
 
     fn password(&mut self, key: Key, payload: &[u8]) -> ClientStep {
@@ -203,33 +248,33 @@ impl ClientAuth {
             (None, _) => None,
         };
         let text = text.as_deref().and_then(|text| text.strip_suffix(&[0]));
-        self.judge(UsingPassword::Yes, None, |password| {
-            text.is_some_and(|text| same(digest(&SHA256, password).as_ref(), digest(&SHA256, text).as_ref()))
-        })
+        let using = UsingPassword::Yes;
+        match (self.find(using, |credential| text.is_some_and(|text| credential.is_of(text))), text) {
+            (Some(credential), _) => ClientStep::Accept { notice: None, credential },
+            (None, Some(text)) if self.account.authority == Authority::Server => self.prove_password(text),
+            (None, _) => self.deny(using),
+        }
     }
 
-    /// Accepts if `right` holds for one of the account's passwords. Tries them all, and one even when there are none, so
-    /// that the time does not tell whether the user exists.
-    fn judge(&self, using: UsingPassword, notice: Option<Vec<u8>>, right: impl Fn(&[u8]) -> bool) -> ClientStep {
+    /// One of the account's credentials for which `right` holds. Tries them all, and one even when there are none, so that
+    /// the time does not tell whether the user exists.
+    fn find(&self, using: UsingPassword, right: impl Fn(&Credential) -> bool) -> Option<Credential> {
         let mut proven = None;
-        for password in &self.account.passwords {
+        for credential in &self.account.credentials {
             // An empty password is proven by an empty answer only: not even by its own scramble.
-            let may_fit = using == UsingPassword::No || !password.expose().is_empty();
-            if right(password.expose().as_bytes()) && may_fit {
-                proven = Some(password);
+            let may_fit = using == UsingPassword::No || !credential.is_empty();
+            if right(credential) && may_fit {
+                proven = Some(credential.clone());
             }
         }
-        if self.account.passwords.is_empty() {
-            let decoy: &[u8] = b"no such user";
-            std::hint::black_box(right(decoy));
+        if self.account.credentials.is_empty() {
+            let decoy = Credential::Password((*b"no such user").into());
+            std::hint::black_box(right(&decoy));
         }
-        match proven {
-            Some(password) => ClientStep::Accept { notice, password: password.clone() },
-            None => ClientStep::Reject(ServerError::access_denied(&self.user, &self.host, using)),
-        }
+        proven
     }
-}
 
-fn same(a: &[u8], b: &[u8]) -> bool {
-    verify_slices_are_equal(a, b).is_ok()
+    pub(super) fn deny(&self, using: UsingPassword) -> ClientStep {
+        ClientStep::Reject(ServerError::access_denied(&self.user, &self.host, using))
+    }
 }

@@ -5,16 +5,20 @@
 
 mod caching_sha2;
 mod client;
+mod credential;
 mod ed25519;
 mod native;
+mod passthrough;
 mod rsa;
 mod server;
 mod sha256;
 #[cfg(test)]
 mod tests;
 
-pub use client::{Account, Attempt, Challenge, ClientAuth, ClientStep};
+pub use client::{Account, Attempt, Authority, Challenge, ClientAuth, ClientStep};
+pub use credential::{Credential, Sha1, Stored};
 pub use ed25519::Message;
+pub use passthrough::Verdict;
 pub use rsa::{KeyError, RsaKey};
 pub use server::{LoggedIn, LoginError, LoginRequest, ServerLogin, ServerStep, TlsUse};
 

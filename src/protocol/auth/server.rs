@@ -6,10 +6,9 @@ use std::fmt;
 use thiserror::Error;
 
 use super::{
-    Channel, KeyError, MORE_DATA, Message, Plugin, SWITCH, Switch, caching_sha2, ed25519, native, nul_terminated, rsa,
-    sha256, xor,
+    Channel, Credential, KeyError, MORE_DATA, Message, Plugin, SWITCH, Switch, caching_sha2, ed25519, nul_terminated,
+    rsa, sha256, xor,
 };
-use crate::config::Secret;
 use crate::protocol::capabilities::Capabilities;
 use crate::protocol::errors::{ERR, ServerError};
 use crate::protocol::greeting::{Greeting, Nonce};
@@ -52,8 +51,8 @@ pub enum TlsUse {
 pub struct LoginRequest {
     /// The user's name.
     pub user: Vec<u8>,
-    /// The user's password.
-    pub password: Secret,
+    /// What proves the user.
+    pub credential: Credential,
     /// The schema to begin in.
     pub schema: Option<Vec<u8>>,
     /// What to ask for beyond what every login asks for; what the server does not offer is dropped.
@@ -118,6 +117,9 @@ pub enum LoginError {
     /// The server asks for a plugin that Weir does not have.
     #[error("the server asks for the authentication plugin {0:?}, which is not supported")]
     UnknownPlugin(String),
+    /// The account's password is known by its digest only, and the account is not one of `mysql_native_password` any more.
+    #[error("the server asks for the password, of which only a digest is known")]
+    OnlyDigest,
     /// The server asks for the login from before 4.1.
     #[error("the server asks for a password in the form from before version 4.1, which is not supported")]
     OldPassword,
@@ -169,7 +171,10 @@ impl ServerLogin {
             wanted = wanted.with(Capabilities::CONNECT_ATTRS);
         }
         let capabilities = wanted.intersect(offered);
-        let plugin = first_plugin(greeting);
+        let plugin = match request.credential {
+            Credential::Password(_) => first_plugin(greeting),
+            Credential::Digest(_) => Plugin::Native,
+        };
         let (nonce, message, key) = (greeting.nonce, Message::default(), Key::NotAsked);
         let mut login = Self { request, capabilities, channel, plugin, nonce, message, key };
         let step = if refused {
@@ -229,6 +234,11 @@ impl ServerLogin {
     fn switch(&mut self, switch: &Switch<'_>) -> Result<ServerStep, LoginError> {
         let plugin = Plugin::named(switch.plugin)
             .ok_or_else(|| LoginError::UnknownPlugin(String::from_utf8_lossy(switch.plugin).into_owned()))?;
+        // Behind a signature that is wrong, an account may have another way.
+        let needs_password = !matches!(plugin, Plugin::Native | Plugin::Ed25519);
+        if needs_password && self.request.credential.password().is_none() {
+            return Err(LoginError::OnlyDigest);
+        }
         match plugin {
             Plugin::Clear if self.channel != Channel::Tls => return Err(LoginError::NotSecret),
             Plugin::Clear => {}
@@ -242,12 +252,12 @@ impl ServerLogin {
 
     /// The plugin's first answer to the nonce. An empty password is proven by an empty answer.
     fn first_answer(&mut self) -> Vec<u8> {
-        let password = self.request.password.expose().as_bytes();
+        let password = self.password();
         match self.plugin {
             Plugin::Clear => nul_terminated(password),
             Plugin::Ed25519 => ed25519::sign(password, &self.message).to_vec(),
-            _ if password.is_empty() => Vec::new(),
-            Plugin::Native => native::scramble(password, &self.nonce),
+            _ if self.request.credential.is_empty() => Vec::new(),
+            Plugin::Native => self.request.credential.native(&self.nonce),
             Plugin::CachingSha2 => caching_sha2::scramble(password, &self.nonce),
             // Servers do not count a Unix socket as secret here, other than for caching_sha2_password.
             Plugin::Sha256 if self.channel == Channel::Tls => nul_terminated(password),
@@ -278,8 +288,9 @@ impl ServerLogin {
         }
     }
 
+    /// Nothing if only a digest is known, with which no other plugin than native is begun.
     fn password(&self) -> &[u8] {
-        self.request.password.expose().as_bytes()
+        self.request.credential.password().unwrap_or_default()
     }
 }
 

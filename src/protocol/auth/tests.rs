@@ -1,12 +1,12 @@
 //! The two machines against each other; beside this file, each against packets that the other would not send.
 
 mod client;
+mod passthrough;
 mod server;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::Secret;
 use crate::protocol::capabilities::Capabilities;
 use crate::protocol::errors::ServerError;
 use crate::protocol::greeting::Greeting;
@@ -21,9 +21,13 @@ fn key() -> RsaKey {
     KEY.get_or_init(|| RsaKey::generate().unwrap()).clone()
 }
 
+fn password(text: &str) -> Credential {
+    Credential::Password(text.as_bytes().into())
+}
+
 fn account(passwords: &[&str]) -> Option<Account> {
-    let passwords = passwords.iter().map(|text| Secret::new((*text).to_owned())).collect();
-    Some(Account { passwords, plugin: None })
+    let credentials = passwords.iter().map(|text| password(text)).collect();
+    Some(Account { credentials, ..Account::default() })
 }
 
 fn greeting(plugin: &[u8]) -> Greeting {
@@ -41,7 +45,7 @@ fn greeting(plugin: &[u8]) -> Greeting {
 fn request(password: &str, tls: TlsUse) -> LoginRequest {
     LoginRequest {
         user: b"app".to_vec(),
-        password: Secret::new(password.to_owned()),
+        credential: self::password(password),
         schema: Some(b"shop".to_vec()),
         capabilities: Capabilities::DEPRECATE_EOF,
         collation: 255,
@@ -97,6 +101,7 @@ fn log_in(
             ClientStep::Send(payload) => vec![payload],
             ClientStep::Accept { notice, .. } => notice.into_iter().chain([OK.to_vec()]).collect(),
             ClientStep::Reject(error) => vec![error.payload(Capabilities::PROTOCOL_41)],
+            ClientStep::LookUp | ClientStep::Prove(_) => panic!("no server is to be asked"),
         };
         step = ServerStep::Read;
         for packet in packets {

@@ -126,7 +126,7 @@ fn old_clients_are_judged_by_what_they_can() {
         let code = match ClientAuth::begin(challenge, attempt, account(&["secret"])).1 {
             ClientStep::Reject(error) => Some(error.code),
             ClientStep::Accept { .. } => None,
-            ClientStep::Send(sent) => panic!("{name}: {sent:?}"),
+            other => panic!("{name}: {other:?}"),
         };
         assert_eq!(code, refusal, "{name}");
     }
@@ -176,7 +176,7 @@ fn the_password_itself_is_accepted_where_nobody_can_listen() {
     for (channel, answer, expected) in cases {
         let mut auth = asked_for_password(channel, &["", "secret"]);
         let outcome = match auth.answer(&answer) {
-            ClientStep::Accept { notice: None, password } if password.expose() == "secret" => "accepted",
+            ClientStep::Accept { notice: None, credential } if credential == password("secret") => "accepted",
             ClientStep::Reject(error) if error.to_string() == denied("YES") => "denied",
             other => panic!("{channel:?} {}: {other:?}", answer.escape_ascii()),
         };
