@@ -36,7 +36,7 @@ impl Session {
         }
         let ask = async {
             if unread {
-                self.ask_about_text(&mut held, request).await?;
+                self.ask_about_text(&mut held, request, exchanged).await?;
             }
             self.ask(&mut held, &statement, exchanged, silent).await
         };

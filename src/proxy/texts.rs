@@ -10,7 +10,7 @@ use super::{
 use crate::{
     backend::{ConnectError, ServerConnection},
     session::{Settings, TextCharset, Value},
-    sql::{self, Effects, Kind, Literal},
+    sql::{self, Dialect, Effects, Kind, Literal, Statement},
     telemetry::Pin,
 };
 
@@ -19,13 +19,14 @@ impl Session {
     /// [`Self::ask_about_text`].
     pub(super) fn learn_from_text(&mut self, held: &Held, request: &Request<'_>, exchanged: &Exchanged) -> bool {
         let statement = request.ran();
+        let unscoped = !self.unscoped_variables(request, exchanged).is_empty();
         // Of several statements those in front of the one that failed have run; and fields are assigned one by one.
         let partly = statement.effects.has(Effects::MULTI)
             || statement.effects.has(Effects::USER_VARIABLE) && statement.kind != Kind::Set;
         match exchanged.error {
             // ER_PARSE_ERROR: nothing of the one statement has run.
             Some(1064) if !statement.effects.has(Effects::MULTI) => return false,
-            Some(_) if !partly => return false,
+            Some(_) if !partly => return unscoped,
             _ => {}
         }
         self.state.observe_text(&statement, request.sql, self.mode());
@@ -36,18 +37,65 @@ impl Session {
             }
             self.assign(request, charset);
         }
-        statement.effects.has(Effects::ADVISORY_LOCK) && self.state.pins().has(Pin::AdvisoryLock)
+        unscoped || statement.effects.has(Effects::ADVISORY_LOCK) && self.state.pins().has(Pin::AdvisoryLock)
+    }
+
+    /// The variables that a request has set as `@@name`, which MariaDB does not report.
+    fn unscoped_variables(&self, request: &Request<'_>, exchanged: &Exchanged) -> Vec<Vec<u8>> {
+        let Statement { kind, effects, .. } = request.ran();
+        let mode = self.mode();
+        let sets = kind == Kind::Set || effects.has(Effects::MULTI);
+        if mode.dialect != Dialect::MariaDb || !sets || !effects.has(Effects::SYSTEM_VARIABLE) {
+            return Vec::new();
+        }
+        let names = sql::unscoped_variables(request.sql, mode);
+        // A single assignment that failed has changed nothing.
+        if exchanged.error.is_some() && names.len() == 1 && !effects.has(Effects::MULTI) { Vec::new() } else { names }
+    }
+
+    /// Asks what they are now. MariaDB keeps the warnings of a `SET` through a `SELECT` that names no table.
+    async fn ask_variables(&mut self, held: &mut Held, names: &[Vec<u8>]) -> Result<(), ConnectError> {
+        let plain = |name: &Vec<u8>| name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+        let columns: Vec<_> = names.iter().map(|name| format!("@@SESSION.{}", String::from_utf8_lossy(name))).collect();
+        let sql = format!("SELECT {} LIMIT 1", columns.join(","));
+        let answer = match names.iter().all(plain) {
+            true => {
+                held.lease.connection_mut().query(&sql, &self.worker.scratch).await.map(|mut reply| reply.rows.pop())
+            }
+            false => Ok(None),
+        };
+        match answer {
+            Ok(Some(row)) => {
+                for (name, value) in names.iter().zip(row) {
+                    self.state.learn_variable(name, &value.unwrap_or_default());
+                }
+            }
+            // One of them is not a session's. Of the others nobody knows.
+            Ok(None) | Err(ConnectError::Refused(_)) => self.state.set_pin(Pin::Unattributed, true),
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// Asks the server for what the text leaves open.
-    pub(super) async fn ask_about_text(&mut self, held: &mut Held, request: &Request<'_>) -> Result<(), ConnectError> {
-        if request.statement.effects.has(Effects::VARIABLE_LITERAL) {
+    pub(super) async fn ask_about_text(
+        &mut self,
+        held: &mut Held,
+        request: &Request<'_>,
+        exchanged: &Exchanged,
+    ) -> Result<(), ConnectError> {
+        let unscoped = self.unscoped_variables(request, exchanged);
+        if !unscoped.is_empty() {
+            self.ask_variables(held, &unscoped).await?;
+        }
+        let literals = request.statement.effects.has(Effects::VARIABLE_LITERAL) && exchanged.error.is_none();
+        if literals && charset_of_texts(self.state.settings(), held.lease.connection()).is_none() {
             let sql = "SELECT @@character_set_client,@@collation_connection LIMIT 1";
             let mut reply = held.lease.connection_mut().query(sql, &self.worker.scratch).await?;
             let row: Vec<Vec<u8>> = reply.rows.pop().unwrap_or_default().into_iter().flatten().collect();
             self.assign(request, row.try_into().ok());
         }
-        if request.statement.effects.has(Effects::ADVISORY_LOCK) {
+        if self.state.pins().has(Pin::AdvisoryLock) {
             self.ask_locks(held).await?;
         }
         Ok(())

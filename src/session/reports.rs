@@ -40,8 +40,11 @@ const PINNING: &[&[u8]] = &[
     b"timestamp",
 ];
 
-/// Reported variables that are no settings: MySQL's noise, and what follows the schema. Sorted.
-const IGNORED: &[&[u8]] = &[b"character_set_database", b"collation_database", b"statement_id"];
+/// MySQL reports it with every statement.
+const NOISE: &[u8] = b"statement_id";
+
+/// Reported variables that follow the schema, unless a `SET` has set them. Sorted.
+const OF_SCHEMA: &[&[u8]] = &[b"character_set_database", b"collation_database"];
 
 impl SessionState {
     /// Applies what one OK or EOF packet of a server says. `kind` and `effects` are those of the text that ran: they
@@ -61,7 +64,7 @@ impl SessionState {
                 }
                 // They have their old values again, which the server does not report.
                 Change::Variable { .. } if effects.has(Effects::STATEMENT_VARIABLES) => attributed = true,
-                Change::Variable { name, value } => attributed |= self.observe_variable(name, value),
+                Change::Variable { name, value } => attributed |= self.observe_variable(name, value, kind),
                 Change::Schema(name) => {
                     Arc::make_mut(&mut self.settings).set_schema(name);
                     attributed = true;
@@ -119,7 +122,7 @@ impl SessionState {
     }
 
     /// Whether the variable is one of the session's settings.
-    fn observe_variable(&mut self, name: &[u8], value: &[u8]) -> bool {
+    fn observe_variable(&mut self, name: &[u8], value: &[u8], kind: Kind) -> bool {
         if name == b"character_set_connection" {
             // The server does not report the collation that came with it, which decides both.
             self.collation_unknown = true;
@@ -128,15 +131,21 @@ impl SessionState {
         if name == b"collation_connection" {
             self.collation_unknown = false;
         }
-        if IGNORED.binary_search(&name).is_ok() {
+        let of_schema = OF_SCHEMA.contains(&name);
+        if name == NOISE || of_schema && kind != Kind::Set {
             return false;
         }
-        if PINNING.binary_search(&name).is_ok() {
+        if of_schema || PINNING.binary_search(&name).is_ok() {
             self.pins.add(Pin::Variable);
         } else if self.settings.variable(name) != Some(&Value::Text(value.into())) {
             Arc::make_mut(&mut self.settings).set_variable(name, Value::Text(value.into()));
         }
         true
+    }
+
+    /// What a variable is after a `SET` of which the server does not report that it was set.
+    pub fn learn_variable(&mut self, name: &[u8], value: &[u8]) {
+        self.observe_variable(name, value, Kind::Set);
     }
 
     /// Whether the server must be asked for `@@collation_connection`, see [`Self::learn_collation`].
@@ -146,7 +155,7 @@ impl SessionState {
 
     /// What the server answered.
     pub fn learn_collation(&mut self, collation: &[u8]) {
-        self.observe_variable(b"collation_connection", collation);
+        self.learn_variable(b"collation_connection", collation);
         if let Some(charset) = self.named.take() {
             let value = Value::Named { charset, collation: collation.into() };
             Arc::make_mut(&mut self.settings).set_variable(b"character_set_results", value);
@@ -180,7 +189,7 @@ mod tests {
 
     #[test]
     fn the_lists_are_sorted() {
-        assert!(PINNING.is_sorted() && IGNORED.is_sorted());
+        assert!(PINNING.is_sorted() && OF_SCHEMA.is_sorted());
     }
 
     #[test]

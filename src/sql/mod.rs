@@ -39,4 +39,4 @@ pub use kill::{Victim, victim};
 pub use local_file::asks_for_file;
 pub use locks::{AdvisoryLocks, advisory_locks};
 pub use tables::{Name, TableName, tables};
-pub use variables::{Literal, assigned_literals, user_variables};
+pub use variables::{Literal, assigned_literals, unscoped_variables, user_variables};

@@ -1,11 +1,13 @@
-//! What a text does with user variables (`@name`): whether it only reads them, or sets them to literals, which can be
-//! said again on another connection. Read only of texts that name one.
+//! What a text does with variables: whether it only reads user variables (`@name`) or sets them to literals, which can be
+//! said again on another connection, and which system variables it sets without saying whose. Read only of texts that
+//! name one.
 
 use super::{
     comment::Gates,
     facts::{Effects, Kind, Mode},
     lexer::{Lexer, Token, TokenKind},
     literal::string_value,
+    names,
 };
 
 /// A literal that a user variable was set to.
@@ -63,6 +65,27 @@ pub fn user_variables(sql: &[u8], mode: Mode) -> impl Iterator<Item = Option<Vec
             }
         }
     })
+}
+
+/// The system variables that a text may set as `@@name`, without a scope, in lower case. Names that need quotes come as
+/// they are.
+pub fn unscoped_variables(sql: &[u8], mode: Mode) -> Vec<Vec<u8>> {
+    let mut tokens = Tokens::new(sql, mode);
+    let mut found = Vec::new();
+    loop {
+        let token = tokens.next();
+        match token.kind {
+            TokenKind::End => return found,
+            TokenKind::SystemVariable if matches!(tokens.peek().text, b"=" | b":=") => {
+                let name = names::inside(token.text.strip_prefix(b"@@").unwrap_or(token.text)).to_ascii_lowercase();
+                let scoped = [&b"session."[..], b"local.", b"global."].iter().any(|scope| name.starts_with(scope));
+                if !scoped && !found.contains(&name) {
+                    found.push(name);
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Which of the three effects a text has that names user variables. `many`: it is more than one statement.
@@ -126,6 +149,11 @@ impl<'a> Tokens<'a> {
 
     fn next(&mut self) -> Token<'a> {
         self.lexer.next()
+    }
+
+    fn peek(&self) -> Token<'a> {
+        let mut ahead = self.lexer;
+        ahead.next()
     }
 
     fn next_is_word(&mut self, word: &str) -> bool {
@@ -236,6 +264,21 @@ mod tests {
         let mode = Mode { ansi_quotes: true, no_backslash_escapes: true, ..MODE };
         assert_eq!(listed("SET @a = 'C:\\new'", mode).as_deref(), Some("a=<C:\\new>"));
         assert_eq!(listed("SET @a = \"x\"", mode), None);
+    }
+
+    #[test]
+    fn assignments_without_a_scope_are_found() {
+        let cases = [
+            ("SET @@sql_mode = 'ANSI', @@`Time_Zone`:='+01:00', @@sql_mode=''", "sql_mode time_zone"),
+            ("SET @@session.a = 1, @@LOCAL.b = 2, @@global.c = 3, d = 4, SESSION e = 5", ""),
+            ("SET a = @@b, @@c = @@d", "c"),
+            ("SELECT 1; SET @@a = 1", "a"),
+            ("SELECT @@a, @@b", ""),
+        ];
+        for (sql, expected) in cases {
+            let found = unscoped_variables(sql.as_bytes(), MODE);
+            assert_eq!(String::from_utf8_lossy(&found.join(&b' ')), expected, "{sql}");
+        }
     }
 
     #[test]
