@@ -13,6 +13,7 @@ use super::{
     acceptor::{self, Bound},
     context, doors,
     monitor::{self, Probed, Servers},
+    names::{Answer, Names},
     reload::{self, Reloader},
     servers::{self, Failure},
     shutdown,
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::{
     admin::Readiness,
-    config::{Config, ServerId, State},
+    config::{self, Config, ServerId, State, Targets},
     context::{Context, Control, ControlError, Kill, ServerView, SessionView},
 };
 
@@ -32,6 +33,7 @@ struct Plane {
     context: Arc<Context>,
     servers: Servers,
     reloader: Reloader,
+    names: Names,
     readiness: watch::Sender<Readiness>,
     closing: bool,
 }
@@ -59,6 +61,7 @@ struct Inputs {
     requests: mpsc::Receiver<Control>,
     failures: mpsc::Receiver<Failure>,
     probed: mpsc::Receiver<Probed>,
+    named: mpsc::Receiver<Answer>,
 }
 
 /// The tasks that end with Weir: those that accept clients, and the doors.
@@ -72,7 +75,10 @@ async fn begin(config: Config, source: Source) -> Result<(Plane, Inputs, Address
     let config = Arc::new(config);
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let count = config.runtime.workers.map_or_else(cores, |count| count as usize);
-    let (context, requests, failures) = context(&config, count)?;
+    let known = Arc::new(config::expand(&config, &Targets::new()));
+    let (context, requests, failures) = context(&known, count)?;
+    let mut reloader = Reloader::new(source, seen, Config::clone(&config), context.clone());
+    let (names, named) = first_names(&mut reloader, &context).await;
     let mut bound = Vec::new();
     for listener in &config.listeners {
         let socket = Bound::new(&listener.address).await?;
@@ -101,10 +107,21 @@ async fn begin(config: Config, source: Source) -> Result<(Plane, Inputs, Address
         let accept = acceptor::accept(bound, listener, context.clone(), workers.clone());
         acceptors.push(tokio::task::spawn_local(accept));
     }
-    let reloader = Reloader::new(source, seen, context.clone());
-    let mut plane = Plane { context, servers, reloader, readiness, closing: false };
+    let mut plane = Plane { context, servers, reloader, names, readiness, closing: false };
     plane.judge_readiness();
-    Ok((plane, Inputs { requests, failures, probed }, addresses, Tasks { acceptors, others }, workers))
+    Ok((plane, Inputs { requests, failures, probed, named }, addresses, Tasks { acceptors, others }, workers))
+}
+
+/// Asks for the `srv:` names of the config, and waits for a first answer to each, or that there is none.
+async fn first_names(reloader: &mut Reloader, context: &Arc<Context>) -> (Names, mpsc::Receiver<Answer>) {
+    let (mut names, mut named) = Names::new(context.clone());
+    for _ in 0..names.follow(reloader.written()) {
+        // Every lookup has a deadline.
+        if let Some(answer) = named.recv().await {
+            reloader.learn(answer);
+        }
+    }
+    (names, named)
 }
 
 impl Plane {
@@ -149,13 +166,24 @@ impl Plane {
                     tracing::debug!(%server, %cause, "a session met a failure");
                     self.servers.suspect(&server);
                 }
+                Some(answer) = inputs.named.recv() => {
+                    if self.reloader.learn(answer) {
+                        self.servers.follow_config();
+                    }
+                }
                 _ = look.tick() => {
                     if self.reloader.look() {
-                        self.servers.follow_config();
+                        self.follow_config();
                     }
                 }
             }
         }
+    }
+
+    /// Another config is in use.
+    fn follow_config(&mut self) {
+        self.servers.follow_config();
+        self.names.follow(self.reloader.written());
     }
 
     fn judge_readiness(&mut self) {
@@ -183,7 +211,7 @@ impl Plane {
             Control::Reload(reply) => {
                 let result = self.reloader.reload();
                 if result.is_ok() {
-                    self.servers.follow_config();
+                    self.follow_config();
                 }
                 drop(reply.send(result));
             }

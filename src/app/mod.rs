@@ -9,6 +9,7 @@ mod control;
 mod doors;
 mod files;
 mod monitor;
+mod names;
 mod reload;
 mod servers;
 mod shutdown;

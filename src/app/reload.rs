@@ -2,9 +2,9 @@
 
 use std::{fs, sync::Arc};
 
-use super::{Source, files, servers, shutdown};
+use super::{Source, files, names::Answer, servers, shutdown};
 use crate::{
-    config::{self, Applies, Auth, Config, ProcessSecrets},
+    config::{self, Applies, Auth, Config, ProcessSecrets, Targets},
     context::{Context, ControlError, Turns},
     net::tls::TlsError,
 };
@@ -25,12 +25,50 @@ pub struct Reloader {
     context: Arc<Context>,
     /// What was read last, good or bad: a broken file is reported once.
     seen: Option<String>,
+    /// The config in use as it was written, with its `srv:` names.
+    written: Config,
+    /// What those lead to.
+    targets: Targets,
 }
 
 impl Reloader {
-    /// `seen` is what the source held at the start.
-    pub fn new(source: Source, seen: Option<String>, context: Arc<Context>) -> Self {
-        Self { source, context, seen }
+    /// `seen` is what the source held at the start, and `written` what that meant.
+    pub fn new(source: Source, seen: Option<String>, written: Config, context: Arc<Context>) -> Self {
+        Self { source, context, seen, written, targets: Targets::new() }
+    }
+
+    /// The config in use as it was written, with its `srv:` names.
+    pub fn written(&self) -> &Config {
+        &self.written
+    }
+
+    /// Takes in what the DNS said of a name; what it said before stays if it says nothing. Returns whether other servers
+    /// are in use.
+    pub fn learn(&mut self, answer: Answer) -> bool {
+        let Answer { name, targets } = answer;
+        let targets = match targets {
+            Ok(targets) if self.targets.get(&name) != Some(&targets) => targets,
+            Ok(_) => return false,
+            Err(error) => {
+                tracing::warn!(%error, "the servers stay as they are");
+                return false;
+            }
+        };
+        let before = self.targets.insert(name.clone(), targets);
+        match self.take_into_use(self.written.clone()) {
+            Ok(changes) => {
+                tracing::info!(name, ?changes, "the DNS names other servers");
+                true
+            }
+            Err(problems) => {
+                tracing::error!(name, %problems, "the servers that the DNS names cannot be used");
+                match before {
+                    Some(before) => drop(self.targets.insert(name, before)),
+                    None => drop(self.targets.remove(&name)),
+                }
+                false
+            }
+        }
     }
 
     /// Looks whether the file's content has changed, and reloads it then. Comparing content works where watching files
@@ -75,8 +113,9 @@ impl Reloader {
     }
 
     /// Builds everything that can fail first, and then publishes.
-    fn take_into_use(&self, new: Config) -> Result<Vec<String>, String> {
+    fn take_into_use(&mut self, written: Config) -> Result<Vec<String>, String> {
         let old = self.context.config.load_full();
+        let mut new = config::expand(&written, &self.targets);
         let changes = config::diff(&old, &new);
         files::check(&new, files::allowed()).map_err(|error| error.to_string())?;
         let (links, tls) = match (servers::links(&new), servers::client_tls(&new)) {
@@ -91,7 +130,6 @@ impl Reloader {
         if old.tls.client != new.tls.client || new.tls.client.cert.is_some() {
             self.context.tls.store(tls);
         }
-        let mut new = new;
         if changes.iter().any(|change| change.applies == Applies::Restart) {
             tracing::warn!("some changes take effect only after a restart");
             // What is in use is what the config must say, or the next reload would compare with something else.
@@ -110,6 +148,7 @@ impl Reloader {
             cluster.members.iter().for_each(|member| member.server.pool.renew(servers::now()));
         }
         self.context.turns.store(Arc::new(Turns::new(&new, &self.context.turns.load())));
+        self.written = Config { servers: written.servers, ..new.clone() };
         self.context.config.store(Arc::new(new));
         self.context.publish(cluster);
         shutdown::evict_from_retired(&self.context, &before);

@@ -21,7 +21,7 @@ pub struct Target {
 /// A connection that could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    #[error("addresses of the form srv:NAME are not supported yet; name the servers one by one")]
+    #[error("it is not known where the DNS name leads to")]
     Srv,
     #[error("cannot connect: {0}")]
     Unreachable(std::io::Error),

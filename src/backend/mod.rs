@@ -12,6 +12,7 @@ mod pool;
 pub mod probe;
 pub mod resolve;
 mod shelf;
+pub mod srv;
 mod statements;
 mod texts;
 

@@ -17,8 +17,9 @@ use crate::{
         driver::{ConnectError, Target, connect},
         observation::{Observation, Replication},
         probe::probe,
+        srv,
     },
-    config::{Auth, Config, Consistency, Keyword, Role, Server, State, User, duration_text},
+    config::{self, Auth, Config, Consistency, Keyword, Role, Server, State, Targets, User, duration_text},
     protocol::{Capabilities, ServerVersion},
 };
 
@@ -43,10 +44,17 @@ struct Answers {
     unread_accounts: Option<&'static str>,
 }
 
-/// Probes every server and logs in as every application user, all servers at once. Takes at most `probe.timeout` for
-/// the probe and as long for each user.
+/// Looks up `srv:` names, probes every server and logs in as every application user, all servers at once. Takes at most
+/// `timeouts.connect` for each name, `probe.timeout` for the probe and as long for each user.
 pub async fn check(config: &Config) -> Table {
-    let config = Arc::new(config.clone());
+    let (mut known, mut unknown) = (Targets::new(), Vec::new());
+    for name in config.srv_names() {
+        match srv::lookup(name, config.dns.server, config.timeouts.connect).await {
+            Ok(answer) => drop(known.insert(name.to_owned(), answer.targets)),
+            Err(error) => unknown.push(Problem::failure(error.to_string())),
+        }
+    }
+    let config = Arc::new(config::expand(config, &known));
     let mut tasks = JoinSet::new();
     for (place, server) in config.servers.iter().cloned().enumerate() {
         let config = Arc::clone(&config);
@@ -55,7 +63,9 @@ pub async fn check(config: &Config) -> Table {
     let mut answers = tasks.join_all().await;
     answers.sort_by_key(|(place, _)| *place);
     let answers: Vec<Answers> = answers.into_iter().map(|(_, answers)| answers).collect();
-    report(&config, &answers)
+    let mut table = report(&config, &answers);
+    table.problems.extend(unknown);
+    table
 }
 
 async fn ask(config: &Config, server: &Server) -> Answers {

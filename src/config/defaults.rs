@@ -23,6 +23,7 @@ impl Default for Config {
             compression: Compression::default(),
             tls: Tls::default(),
             admin: Admin::default(),
+            dns: Dns::default(),
             runtime: Runtime::default(),
             log: Log::default(),
         }

@@ -223,7 +223,7 @@ fn rule(rule: &Rule) -> Settings<'_> {
         .with("consistency", or_none(consistency.map(Keyword::keyword)))
 }
 
-fn sections(config: &Config) -> [Settings<'_>; 14] {
+fn sections(config: &Config) -> [Settings<'_>; 15] {
     let Passthrough { ttl, max_users } = &config.passthrough;
     [
         Settings::new("", Applies::NextSession).with("auth", config.auth.keyword()),
@@ -240,6 +240,7 @@ fn sections(config: &Config) -> [Settings<'_>; 14] {
         client_tls(&config.tls.client),
         server_tls(&config.tls.server),
         admin(&config.admin),
+        dns(&config.dns),
         runtime(&config.runtime),
         log(&config.log),
     ]
@@ -334,6 +335,11 @@ fn admin(admin: &Admin) -> Settings<'_> {
         .with("user", user)
         .secret("password", Some(password))
         .with("http", or_none(http.as_ref()))
+}
+
+fn dns(dns: &Dns) -> Settings<'_> {
+    let Dns { server } = dns;
+    Settings::new("dns", Applies::Now).with("server", or_none(server.map(|server| server.to_string()).as_ref()))
 }
 
 fn runtime(runtime: &Runtime) -> Settings<'_> {

@@ -1,6 +1,6 @@
 //! One TOML value to one typed value, with its range. Which key wants which is decided in `read`.
 
-use std::{ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
+use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
 use regex::bytes::Regex;
 use toml::de::DeValue;
@@ -159,9 +159,15 @@ pub(super) fn server_address(value: &DeValue<'_>) -> Result<Address, InvalidValu
 pub(super) fn to_server_address(text: &str) -> Result<Address, InvalidValue> {
     match text.parse()? {
         Address::Tcp { port: 0, .. } => Err(InvalidValue::new("a server's port is from 1 to 65535")),
-        Address::Srv(_) => Err(InvalidValue::new("DNS SRV names are not supported yet: name the servers one by one")),
         address => Ok(address),
     }
+}
+
+/// A name server.
+pub(super) fn socket_address(value: &DeValue<'_>) -> Result<SocketAddr, InvalidValue> {
+    let text = text(value)?;
+    let wrong = || InvalidValue::new(format!("`{text}` is not an IP address and a port, as in `10.0.0.53:53`"));
+    text.parse().map_err(|_| wrong())
 }
 
 /// Where an operator's door listens; empty text closes it.

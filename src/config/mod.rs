@@ -17,6 +17,7 @@ mod pattern;
 mod problem;
 mod read;
 mod secret;
+mod srv;
 mod users;
 mod validate;
 mod value;
@@ -27,6 +28,7 @@ pub use keyword::Keyword;
 pub use model::*;
 pub use problem::{Place, Problem, Problems};
 pub use secret::{ProcessSecrets, SecretSource};
+pub use srv::{Target, Targets, expand};
 pub use users::{Auth, ClientPlugin, Passthrough, User};
 pub use value::{InvalidValue, duration_text, parse_duration, parse_size, size_text};
 

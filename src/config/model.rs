@@ -1,6 +1,12 @@
 //! The validated configuration: what the rest of Weir reads. Every value in here is usable as it stands.
 
-use std::{fmt, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use regex::bytes::Regex;
 
@@ -57,6 +63,7 @@ pub struct Config {
     pub probe: Probe,
     pub reads: Reads,
     pub failover: Failover,
+    pub dns: Dns,
     pub pool: Pool,
     pub timeouts: Timeouts,
     pub limits: Limits,
@@ -224,6 +231,12 @@ pub struct Pool {
     /// Whether servers are told the client's address (PROXY protocol, version 2). Then only clients of one address share
     /// connections.
     pub proxy_protocol: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Dns {
+    /// Who is asked for SRV names; None: the system's name servers.
+    pub server: Option<SocketAddr>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -23,6 +23,7 @@ pub(super) fn config(root: &mut Section<'_, '_>) -> Config {
         passthrough: root.section("passthrough", passthrough),
         reads: root.section("reads", reads),
         failover: root.section("failover", failover),
+        dns: root.section("dns", |dns| Dns { server: dns.field("server", socket_address) }),
         pool: root.section("pool", pool),
         timeouts: root.section("timeouts", timeouts),
         limits: root.section("limits", limits),

@@ -50,6 +50,13 @@ fn names_are_unique(config: &Config, found: &mut Found) {
         let key = if unnamed { format!("servers[{index}].address") } else { key("servers", index) };
         (key, server.id.as_str())
     }));
+    for (index, server) in config.servers.iter().enumerate() {
+        if matches!(server.address, Address::Srv(_)) && server.id.as_str() != server.address.to_string() {
+            let message = "names none of the servers that a DNS name leads to, which are called by their addresses: \
+                           put them into a group";
+            found.problem(key("servers", index), message);
+        }
+    }
     found.unique(config.users.iter().enumerate().map(|(index, user)| (key("users", index), user.name.as_str())));
     found.unique(config.rules.iter().enumerate().map(|(index, rule)| (key("rules", index), rule.name.as_str())));
 }

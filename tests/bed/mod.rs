@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test binary uses its part of the bed")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test bed that cannot be set up fails the test")]
 
+pub mod dns;
 pub mod fake;
 pub mod folder;
 pub mod http;

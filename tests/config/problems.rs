@@ -116,6 +116,7 @@ fn bad_values() {
         ("tls.server.mode = 'verify-ca'", "tls.server.ca: is missing"),
         ("tls.server.mode = 'verify-identity'", "tls.server.ca: is missing"),
         ("tls = 1", "expected a table, found a number"),
+        ("dns.server = 'localhost:53'", "`localhost:53` is not an IP address and a port"),
         ("admin.console = 'srv:x'", "cannot listen on a DNS SRV name"),
         ("admin.http = '127.0.0.1:6032'", "admin.http: `127.0.0.1:6032` is used twice, first by admin.console"),
         ("admin.http = '127.0.0.1:6033'", "admin.http: `127.0.0.1:6033` is used twice, first by listeners[0].address"),
@@ -160,6 +161,8 @@ fn bad_entries() {
             "listeners[0].proxy_protocol: who connects to a Unix socket comes from no network",
         ),
         ("[[servers]]\nname = 'db3'", "servers[2].address: is missing"),
+        ("[[servers]]\nname = 'x'\naddress = 'srv:a'", "servers[2].name: names none of the servers"),
+        ("[[servers]]\naddress = 'srv:a'\n[[servers]]\naddress = 'srv:a'", "servers[3].address: `srv:a` is used twice"),
         ("[[servers]]\naddress = 'a:0'", "a server's port is from 1 to 65535"),
         ("[[servers]]\naddress = 'db2:3306'", "servers[2].address: `db2:3306` is used twice"),
         (

@@ -60,7 +60,7 @@ fn the_reference_names_every_key() {
             named.entry(section).or_default().push(key);
         }
     }
-    assert_eq!(named.len(), 18, "{:?}", named.keys());
+    assert_eq!(named.len(), 19, "{:?}", named.keys());
     for (section, keys) in named {
         let problems = read(&format!("{section}\nzzzzzzzz = 1")).expect_err(section);
         let known = problems.split("`zzzzzzzz`; known here: ").nth(1).and_then(|rest| rest.lines().next());
@@ -145,6 +145,7 @@ fn everything_changed() -> Vec<Change> {
         reads.max_lag = "7s"
         reads.wait_timeout = "7s"
         failover.hold = "7s"
+        dns.server = "[::7]:7"
         pool = { idle_timeout = "7s", max_age = "7s", acquire_timeout = "7s", multiplex = false, proxy_protocol = true }
         timeouts.connect = "7s"
         timeouts.handshake = "7s"

@@ -1,0 +1,128 @@
+//! `srv:` addresses: servers come and go as the DNS says.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod bed;
+
+use bed::{
+    Bed,
+    dns::{Dns, Says},
+    flavors,
+    readers::{Readers, fill},
+    server_error, until,
+};
+use mysql_async::prelude::*;
+use weir::{
+    cli::check::check,
+    config::{self, ProcessSecrets},
+    sandbox::Cluster,
+};
+
+/// A writer with a name of its own, and replicas that a DNS name leads to.
+fn config(cluster: &Cluster, dns: &Dns) -> String {
+    format!(
+        "[[listeners]]\naddress = \"127.0.0.1:0\"\n\
+         [[servers]]\nname = \"db0\"\naddress = \"{}\"\nrole = \"writer\"\n\
+         [[servers]]\naddress = \"srv:_mysql._tcp.db.example\"\nrole = \"replica\"\n\
+         [[users]]\nname = \"app\"\npassword = \"app-secret\"\n\
+         [probe]\nuser = \"probe\"\npassword = \"probe-secret\"\ninterval = \"200ms\"\n\
+         [admin]\nconsole = \"127.0.0.1:0\"\nhttp = \"127.0.0.1:0\"\n\
+         [dns]\nserver = \"{}\"\n",
+        cluster.writer.address(),
+        dns.address
+    )
+}
+
+/// The servers that get something to do, by their names.
+fn serving(bed: &Bed) -> Vec<String> {
+    let cluster = bed.weir.context.cluster.load();
+    let members = cluster.members.iter().filter(|member| member.up);
+    members.map(|member| member.server.id.to_string()).collect()
+}
+
+async fn until_serving(bed: &Bed, expected: &[&str]) {
+    until(&format!("{expected:?} serve"), async || serving(bed) == expected).await;
+}
+
+async fn until_asked_again(dns: &Dns, times: u32) {
+    let before = dns.asked();
+    until("the DNS is asked again", async || dns.asked() >= before + times).await;
+}
+
+#[tokio::test]
+async fn servers_come_and_go_as_the_dns_says() {
+    for flavor in flavors() {
+        let cluster = Cluster::start(flavor, 2).await.unwrap();
+        let [first, second] = [0, 1].map(|place| ("127.0.0.1", cluster.replicas[place].port(), 1));
+        let names = [first, second].map(|(host, port, _)| format!("{host}:{port}"));
+        let [one, other] = names.each_ref().map(String::as_str);
+        let mut both = ["db0", one, other];
+        both[1..].sort_unstable();
+        let dns = Dns::start(Says::Targets(vec![first, second])).await;
+        let text = config(&cluster, &dns);
+        let bed = Bed::with_config(cluster, &text).await;
+        until_serving(&bed, &both).await;
+        let mut conn = fill(&bed).await;
+        let readers = Readers::start(&bed, 4).await;
+        until("both read", async || bed.served(one).0 > 0 && bed.served(other).0 > 0).await;
+        // One vanishes: what runs there ends in peace, and nobody hears of it.
+        let mut reading = bed.connect().await;
+        let place = format!("/* weir:server={other} */ START TRANSACTION READ ONLY");
+        reading.query_drop(&place).await.unwrap();
+        dns.say(Says::Targets(vec![first]));
+        until_serving(&bed, &["db0", one]).await;
+        let port: Option<u16> = reading.query_first("SELECT @@port").await.unwrap();
+        assert_eq!(port, Some(second.1), "{flavor}: the transaction goes on");
+        reading.query_drop("COMMIT").await.unwrap();
+        let again = reading.query_drop(place).await.unwrap_err();
+        assert_eq!(server_error(&again).0, 2003, "{flavor}: there is no such server any more");
+        // A reload does not bring back what the DNS does not name, nor lose what it does.
+        bed.edit(&text.replace("[probe]", "[reads]\nmax_lag = \"1m\"\n[probe]"));
+        until("the reload", async || bed.weir.context.config.load().reads.max_lag.as_secs() == 60).await;
+        assert_eq!(serving(&bed), ["db0", one], "{flavor}: after a reload");
+        // What the DNS cannot tell stays as it was.
+        let wrong = if Some(&flavor) == flavors().first() { 3 } else { 0 };
+        for says in [Says::Code(2), Says::Code(3), Says::Targets(Vec::new())].into_iter().take(wrong) {
+            dns.say(says.clone());
+            until_asked_again(&dns, 2).await;
+            assert_eq!(serving(&bed), ["db0", one], "{flavor}: {says:?}");
+        }
+        dns.say(Says::Targets(vec![second, first]));
+        until_serving(&bed, &both).await;
+        let before = bed.served(other).0;
+        until("it reads again", async || bed.served(other).0 > before).await;
+        readers.end("servers come and go").await;
+        conn.query_drop("DROP TABLE t").await.unwrap();
+        drop((conn, reading));
+        bed.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_dns_that_is_silent_at_the_start_may_answer_later() {
+    let Some(flavor) = flavors().into_iter().next() else { return };
+    let cluster = Cluster::start(flavor, 1).await.unwrap();
+    let replica = ("127.0.0.1", cluster.replicas[0].port(), 0);
+    let dns = Dns::start(Says::Nothing).await;
+    let text = config(&cluster, &dns) + "[timeouts]\nconnect = \"1s\"\n";
+    let bed = Bed::with_config(cluster, &text).await;
+    until_serving(&bed, &["db0"]).await;
+    let port: Option<u16> = bed.connect().await.query_first("SELECT @@port").await.unwrap();
+    assert_eq!(port, Some(bed.cluster.writer.port()), "the writer serves");
+    dns.say(Says::Targets(vec![replica]));
+    until_serving(&bed, &["db0", &format!("127.0.0.1:{}", replica.1)]).await;
+    bed.stop().await;
+}
+
+#[tokio::test]
+async fn a_check_looks_names_up() {
+    let Some(flavor) = flavors().into_iter().next() else { return };
+    let cluster = Cluster::start(flavor, 1).await.unwrap();
+    let replica = ("127.0.0.1", cluster.replicas[0].port(), 0);
+    let dns = Dns::start(Says::Targets(vec![replica])).await;
+    let config = config::parse(&config(&cluster, &dns), &ProcessSecrets).unwrap();
+    let table = check(&config).await.to_string();
+    assert!(table.contains(&format!("127.0.0.1:{}", replica.1)), "{table}");
+    dns.say(Says::Code(3));
+    let table = check(&config).await.to_string();
+    assert!(table.contains("srv:_mysql._tcp.db.example"), "{table}");
+}
