@@ -15,7 +15,7 @@ use crate::{
     config::Address,
     net::Scratch,
     session::Settings,
-    telemetry::{Counter, ServerMetrics},
+    telemetry::{ServerMetrics, Tally},
 };
 
 /// One server's connections. Shared by all workers; the lock is held for a few instructions and never across a wait.
@@ -149,7 +149,7 @@ impl Pool {
         links: &Links,
         scratch: &Scratch,
         deadline: Instant,
-        waits: &Counter,
+        waits: &Tally,
     ) -> Result<Lease, LeaseError> {
         loop {
             match self.take(wish) {

@@ -5,7 +5,7 @@
 
 use std::fmt::{Display, Write as _};
 
-use super::{Counter, Metrics, Pin, Reason, ServerMetrics, ServerShard, Shard};
+use super::{Counter, Metrics, Pin, Reason, ServerMetrics, ServerShard, Shard, Tally};
 
 /// The content type of the text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -124,7 +124,7 @@ fn each<'a>(mut family: Family<'_>, label: &str, samples: impl Iterator<Item = (
 }
 
 /// Name, help, counter of a worker.
-type Total = (&'static str, &'static str, fn(&Shard) -> &Counter);
+type Total = (&'static str, &'static str, fn(&Shard) -> &Tally);
 
 const TOTALS: &[Total] = &[
     ("clients_total", "Clients accepted.", |shard| &shard.clients_accepted),
@@ -141,7 +141,7 @@ const TOTALS: &[Total] = &[
 ];
 
 /// Name, help, counter of a worker about a server.
-type ServerTotal = (&'static str, &'static str, fn(&ServerShard) -> &Counter);
+type ServerTotal = (&'static str, &'static str, fn(&ServerShard) -> &Tally);
 
 const SERVER_TOTALS: &[ServerTotal] = &[
     ("server_reads_total", "Statements that only read.", |shard| &shard.reads),

@@ -33,6 +33,24 @@ impl Counter {
     }
 }
 
+/// A number that only grows, and that only one thread adds to at a time, which costs it no locked instruction.
+#[derive(Debug, Default)]
+pub struct Tally(AtomicU64);
+
+impl Tally {
+    pub fn add(&self, n: u64) {
+        self.0.store(self.value().wrapping_add(n), Relaxed);
+    }
+
+    pub fn inc(&self) {
+        self.add(1);
+    }
+
+    pub fn value(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
 /// Keeps its content alone on its cache lines (two of them: CPUs fetch lines in pairs).
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -61,13 +79,14 @@ impl Metrics {
         }
     }
 
-    /// The counters that the worker of this index counts with. Any index is valid: those past the end share a shard.
+    /// The counters that the worker of this index counts with, and nobody else. Any index is valid: those past the end
+    /// share a shard.
     pub fn shard(&self, worker: usize) -> &Shard {
         nth(&self.shards, worker)
     }
 
     /// The sum of one counter over all workers: `metrics.total(|shard| &shard.retries)`.
-    pub fn total(&self, counter: impl Fn(&Shard) -> &Counter) -> u64 {
+    pub fn total(&self, counter: impl Fn(&Shard) -> &Tally) -> u64 {
         self.shards.iter().map(|shard| counter(&shard.0).value()).sum()
     }
 
@@ -121,55 +140,55 @@ impl Metrics {
 /// What one worker counts.
 #[derive(Debug)]
 pub struct Shard {
-    reasons: [Counter; Reason::ALL.len()],
-    pins: [Counter; Pin::ALL.len()],
-    pub clients_accepted: Counter,
+    reasons: [Tally; Reason::ALL.len()],
+    pins: [Tally; Pin::ALL.len()],
+    pub clients_accepted: Tally,
     /// Counted once for every client accepted, whatever ended it.
-    pub clients_ended: Counter,
-    pub login_failures: Counter,
+    pub clients_ended: Tally,
+    pub login_failures: Tally,
     /// From clients, command bytes with their packet headers.
-    pub bytes_in: Counter,
+    pub bytes_in: Tally,
     /// To clients.
-    pub bytes_out: Counter,
+    pub bytes_out: Tally,
     /// Statements sent a second time because the first provably had no effect.
-    pub retries: Counter,
+    pub retries: Tally,
     /// Reads that had to wait on a replica for the session's own writes.
-    pub freshness_waits: Counter,
+    pub freshness_waits: Tally,
     /// Those of them that gave up waiting.
-    pub freshness_timeouts: Counter,
+    pub freshness_timeouts: Tally,
     /// Times that no server connection was free at once.
-    pub lease_waits: Counter,
+    pub lease_waits: Tally,
     /// Those of them that gave up waiting.
-    pub lease_timeouts: Counter,
+    pub lease_timeouts: Tally,
 }
 
 impl Default for Shard {
     fn default() -> Self {
         Self {
-            reasons: std::array::from_fn(|_| Counter::default()),
-            pins: std::array::from_fn(|_| Counter::default()),
-            clients_accepted: Counter::default(),
-            clients_ended: Counter::default(),
-            login_failures: Counter::default(),
-            bytes_in: Counter::default(),
-            bytes_out: Counter::default(),
-            retries: Counter::default(),
-            freshness_waits: Counter::default(),
-            freshness_timeouts: Counter::default(),
-            lease_waits: Counter::default(),
-            lease_timeouts: Counter::default(),
+            reasons: std::array::from_fn(|_| Tally::default()),
+            pins: std::array::from_fn(|_| Tally::default()),
+            clients_accepted: Tally::default(),
+            clients_ended: Tally::default(),
+            login_failures: Tally::default(),
+            bytes_in: Tally::default(),
+            bytes_out: Tally::default(),
+            retries: Tally::default(),
+            freshness_waits: Tally::default(),
+            freshness_timeouts: Tally::default(),
+            lease_waits: Tally::default(),
+            lease_timeouts: Tally::default(),
         }
     }
 }
 
 impl Shard {
     /// Statements that were routed for this reason.
-    pub fn reason(&self, reason: Reason) -> &Counter {
+    pub fn reason(&self, reason: Reason) -> &Tally {
         &self.reasons[reason as usize]
     }
 
     /// Times that a session was pinned for this reason.
-    pub fn pin(&self, pin: Pin) -> &Counter {
+    pub fn pin(&self, pin: Pin) -> &Tally {
         &self.pins[pin as usize]
     }
 }
@@ -193,7 +212,7 @@ impl ServerMetrics {
     }
 
     /// The sum of one counter over all workers.
-    pub fn total(&self, counter: impl Fn(&ServerShard) -> &Counter) -> u64 {
+    pub fn total(&self, counter: impl Fn(&ServerShard) -> &Tally) -> u64 {
         self.shards.iter().map(|shard| counter(&shard.0).value()).sum()
     }
 
@@ -215,13 +234,13 @@ impl ServerMetrics {
 #[derive(Debug, Default)]
 pub struct ServerShard {
     /// Statements that only read.
-    pub reads: Counter,
+    pub reads: Tally,
     /// Every other statement but what begins and ends transactions.
-    pub writes: Counter,
+    pub writes: Tally,
     /// Transactions begun, explicit ones.
-    pub transactions: Counter,
+    pub transactions: Tally,
     /// Statements answered with an error, and connections lost.
-    pub errors: Counter,
+    pub errors: Tally,
     /// From the first byte of the statement out to the last byte of its reply to the client.
     pub latency: Histogram,
 }
@@ -234,8 +253,8 @@ const BUCKETS: usize = 22;
 /// Durations in buckets whose bounds double.
 #[derive(Debug, Default)]
 pub struct Histogram {
-    buckets: [Counter; BUCKETS],
-    nanos: Counter,
+    buckets: [Tally; BUCKETS],
+    nanos: Tally,
 }
 
 impl Histogram {
@@ -288,7 +307,7 @@ fn padded<T: Default>(workers: usize) -> Box<[Padded<T>]> {
 }
 
 fn nth<T>(shards: &[Padded<T>], worker: usize) -> &T {
-    &shards[worker % shards.len()].0
+    &shards[worker.min(shards.len() - 1)].0
 }
 
 #[cfg(test)]

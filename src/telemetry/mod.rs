@@ -5,5 +5,5 @@ pub mod logging;
 mod metrics;
 mod reason;
 
-pub use metrics::{Counter, Histogram, Latency, Metrics, ServerMetrics, ServerShard, Shard};
+pub use metrics::{Counter, Histogram, Latency, Metrics, ServerMetrics, ServerShard, Shard, Tally};
 pub use reason::{Pin, Reason};
