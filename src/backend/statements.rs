@@ -2,11 +2,14 @@
 
 use std::{
     collections::HashMap,
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::Arc,
+    hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher},
+    sync::{Arc, OnceLock},
 };
 
-use crate::session::Settings;
+use crate::{
+    session::Settings,
+    sql::{self, Effects, Kind, Mode, Statement},
+};
 
 /// How many statements a server connection keeps prepared. Servers allow 16 382 over all connections by default
 /// (`max_prepared_stmt_count`), and a pool has 100 connections by default.
@@ -20,6 +23,8 @@ pub struct PreparedText {
     /// What it was read under when it was prepared ([`Settings::for_reading`]).
     pub settings: Settings,
     shared: Sharing,
+    /// What it is to servers that read it so, if there is no hint in it.
+    facts: OnceLock<(Mode, Kind, Effects)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +38,8 @@ impl PreparedText {
         let settings = settings.for_reading();
         let mut hasher = DefaultHasher::new();
         (sql, settings.schema()).hash(&mut hasher);
-        Self { hash: hasher.finish(), sql: sql.into(), settings, shared: Sharing::Everyone }
+        let (hash, sql) = (hasher.finish(), sql.into());
+        Self { hash, sql, settings, shared: Sharing::Everyone, facts: OnceLock::new() }
     }
 
     /// Of text and schema.
@@ -43,7 +49,24 @@ impl PreparedText {
 
     /// The same text, prepared for one statement of one session alone.
     pub fn own(&self) -> Self {
-        Self { hash: self.hash, sql: self.sql.clone(), settings: self.settings.clone(), shared: Sharing::Nobody }
+        let Self { hash, sql, settings, facts, .. } = self;
+        let (sql, settings, facts) = (sql.clone(), settings.clone(), facts.clone());
+        Self { hash: *hash, sql, settings, shared: Sharing::Nobody, facts }
+    }
+
+    /// The facts of the text, which is not read again each time.
+    pub fn facts(&self, mode: Mode) -> Statement<'_> {
+        match self.facts.get() {
+            Some(&(known, kind, effects)) if known == mode => Statement { kind, effects, hint: None },
+            _ => {
+                let statement = sql::classify(&self.sql, mode);
+                if statement.hint.is_none() {
+                    // Of two modes the first stays.
+                    let _ = self.facts.set((mode, statement.kind, statement.effects));
+                }
+                statement
+            }
+        }
     }
 
     /// Whether it is such a text.
@@ -71,10 +94,30 @@ impl Hash for PreparedText {
     }
 }
 
+/// Passes on the hash that a text has.
+#[derive(Debug, Default)]
+struct Ready(u64);
+
+impl Hasher for Ready {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(bytes);
+        self.0 = hasher.finish();
+    }
+}
+
 /// What one connection has prepared.
 #[derive(Debug, Default)]
 pub struct Statements {
-    known: HashMap<Arc<PreparedText>, Entry>,
+    known: HashMap<Arc<PreparedText>, Entry, BuildHasherDefault<Ready>>,
     clock: u64,
 }
 

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 
 pub use control::{Control, ControlError, Reply, ServerView, SessionView};
 pub use proven::Proven;
-pub use registry::{Entry, Kill, Registry, SessionHandle};
+pub use registry::{Calls, Entry, Kill, Registry, SessionHandle};
 pub use turns::Turns;
 
 use crate::{

@@ -1,20 +1,19 @@
 //! The sessions that are there, so that operators can see them and clients can kill them.
 
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
     future::poll_fn,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{
             AtomicBool, AtomicU8, AtomicU32,
-            Ordering::{AcqRel, Relaxed, Release},
+            Ordering::{AcqRel, Acquire, Relaxed, Release},
         },
     },
-    task::Poll,
+    task::{Context, Poll, Waker},
     time::Instant,
 };
-
-use atomic_waker::AtomicWaker;
 
 use super::SessionView;
 use crate::{
@@ -42,9 +41,10 @@ pub struct SessionHandle {
     pub client: String,
     live: Mutex<Live>,
     kill: AtomicU8,
-    /// Something was asked, or there is something to look at. Waited for with every statement, so it costs no lock.
+    /// Something was asked, or there is something to look at.
     called: AtomicBool,
-    waker: AtomicWaker,
+    /// Wakes the session's task.
+    waker: Mutex<Option<Waker>>,
 }
 
 #[derive(Debug, Clone)]
@@ -111,7 +111,7 @@ impl Registry {
             live: Mutex::new(live),
             kill: AtomicU8::new(0),
             called: AtomicBool::new(false),
-            waker: AtomicWaker::new(),
+            waker: Mutex::default(),
         };
         let handle = Arc::new(handle);
         sessions.insert(id, handle.clone());
@@ -251,13 +251,54 @@ impl SessionHandle {
     /// Makes a running statement look whether its server is still alive and at work.
     pub fn wake(&self) {
         self.called.store(true, Release);
-        self.waker.wake();
+        if let Some(waker) = &*self.waker() {
+            waker.wake_by_ref();
+        }
     }
 
     /// Whether it runs a statement on a server, or holds one of its connections.
     pub fn holds(&self, server: &Arc<Server>) -> bool {
         let live = self.live();
         live.on_server && live.server.as_ref().is_some_and(|held| Arc::ptr_eq(held, server))
+    }
+
+    fn waker(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What others ask of a session, as the session itself waits for it. It does so several times in each statement, so that
+/// it hands over its waker only when that has changed.
+#[derive(Debug)]
+pub struct Calls {
+    handle: Arc<SessionHandle>,
+    /// The waker that the handle has.
+    known: RefCell<Option<Waker>>,
+}
+
+impl Calls {
+    pub fn new(entry: &Entry) -> Self {
+        Self { handle: entry.handle.clone(), known: RefCell::default() }
+    }
+
+    /// Waits until the session was called. Cancel-safe: a call that comes while nobody waits is kept.
+    pub async fn called(&self) {
+        poll_fn(|cx| self.poll_called(cx)).await;
+    }
+
+    fn poll_called(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut known = self.known.borrow_mut();
+        if !known.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            *known = Some(cx.waker().clone());
+            self.handle.waker().clone_from(&known);
+        }
+        let called = &self.handle.called;
+        if called.load(Acquire) && called.swap(false, AcqRel) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// [`SessionHandle::asked`].
+    pub fn asked(&self) -> Option<Kill> {
+        self.handle.asked()
     }
 
     /// Waits until a statement that has not reached a server is to be given up: everything but a drain, which lets it run.
@@ -271,14 +312,47 @@ impl SessionHandle {
             }
         }
     }
+}
 
-    /// Waits until the session was called. Cancel-safe: a call that comes while nobody waits is kept. Only the session
-    /// itself may wait.
-    pub async fn called(&self) {
-        poll_fn(|cx| {
-            self.waker.register(cx.waker());
-            if self.called.swap(false, AcqRel) { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
+#[cfg(test)]
+mod tests {
+    use tokio::{sync::oneshot, task};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn every_call_is_heard_whoever_waits_for_it() {
+        let registry = Arc::<Registry>::default();
+        let entry = registry.enter("a client".to_owned());
+        let handle = entry.handle.clone();
+        let calls = Calls::new(&entry);
+        handle.kill(Kill::Query);
+        calls.called().await;
+        assert_eq!((calls.asked(), calls.asked()), (Some(Kill::Query), None));
+        // One task after the other waits, each with a waker of its own, for calls from another thread.
+        let tasks = task::LocalSet::new();
+        let calls = std::rc::Rc::new(calls);
+        for _ in 0..3 {
+            let (waiting, waits) = oneshot::channel();
+            let caller = std::thread::spawn({
+                let handle = handle.clone();
+                move || {
+                    waits.blocking_recv().unwrap();
+                    handle.kill(Kill::Query);
+                }
+            });
+            let calls = calls.clone();
+            let heard = async move {
+                let mut called = std::pin::pin!(calls.called());
+                assert!(poll_fn(|cx| Poll::Ready(called.as_mut().poll(cx).is_pending())).await);
+                waiting.send(()).unwrap();
+                called.await;
+                calls.asked()
+            };
+            let heard = tasks.spawn_local(heard);
+            let heard = tasks.run_until(heard).await.unwrap();
+            assert_eq!(heard, Some(Kill::Query));
+            caller.join().unwrap();
+        }
     }
 }

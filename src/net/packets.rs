@@ -22,20 +22,43 @@ use super::{
 };
 use crate::protocol::{HEADER, Header, MAX_PAYLOAD, put_packets};
 
-/// The buffer that every read of one worker goes through, so that an idle connection holds none. It is borrowed within
-/// one poll only.
+/// The buffers of one worker: the one that every read goes through, so that an idle connection holds none, and those that
+/// statements leave to the next ones.
 #[derive(Debug, Clone)]
-pub struct Scratch(Rc<RefCell<Vec<u8>>>);
+pub struct Scratch(Rc<Buffers>);
+
+#[derive(Debug)]
+struct Buffers {
+    read: RefCell<Vec<u8>>,
+    spare: RefCell<Vec<Vec<u8>>>,
+}
+
+/// The most memory that a buffer is kept with, bytes, and the most buffers that are kept.
+const SPARE: (usize, usize) = (16 * 1024, 64);
 
 impl Scratch {
-    /// `size` in bytes; 256 KiB measured best for big results.
+    /// `size` of the read buffer in bytes; 256 KiB measured best for big results.
     pub fn new(size: usize) -> Self {
-        Self(Rc::new(RefCell::new(vec![0; size])))
+        Self(Rc::new(Buffers { read: RefCell::new(vec![0; size]), spare: RefCell::default() }))
     }
 
-    /// The bytes, for the time of one poll.
+    /// The read buffer, for the time of one poll.
     pub fn borrow_mut(&self) -> std::cell::RefMut<'_, Vec<u8>> {
-        self.0.borrow_mut()
+        self.0.read.borrow_mut()
+    }
+
+    /// An empty buffer, with the memory of an earlier one if there is some.
+    pub fn take_spare(&self) -> Vec<u8> {
+        self.0.spare.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Leaves a buffer to whoever takes the next one.
+    pub fn leave_spare(&self, mut buffer: Vec<u8>) {
+        let mut spare = self.0.spare.borrow_mut();
+        if (1..=SPARE.0).contains(&buffer.capacity()) && spare.len() < SPARE.1 {
+            buffer.clear();
+            spare.push(buffer);
+        }
     }
 }
 
@@ -172,11 +195,11 @@ impl PacketStream {
             }
         }
         loop {
-            let mut scratch = scratch.borrow_mut();
+            let mut bytes = scratch.borrow_mut();
             let start = self.inbox.len();
             let missing = reading.left.as_ref().map_or(HEADER.saturating_sub(start), |left| left.bytes);
-            let end = if reading.manner == Manner::Only { scratch.len().min(start + missing) } else { scratch.len() };
-            let mut buffer = ReadBuf::new(scratch.get_mut(start..end).unwrap_or_default());
+            let end = if reading.manner == Manner::Only { bytes.len().min(start + missing) } else { bytes.len() };
+            let mut buffer = ReadBuf::new(bytes.get_mut(start..end).unwrap_or_default());
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
             let count = buffer.filled().len();
             if count == 0 {
@@ -186,8 +209,11 @@ impl PacketStream {
                 return Poll::Ready(Err(error));
             }
             // What is left of a header goes in front of the new bytes.
-            scratch[..start].copy_from_slice(&self.inbox);
-            let bytes = &scratch[..start + count];
+            bytes[..start].copy_from_slice(&self.inbox);
+            let bytes = &bytes[..start + count];
+            if payload.capacity() == 0 {
+                *payload = scratch.take_spare();
+            }
             let (taken, done) = self.unpack(bytes, payload, reading)?;
             self.inbox.clear();
             self.inbox.extend_from_slice(&bytes[taken..]);
@@ -356,8 +382,15 @@ impl PacketStream {
     /// Whether an idle connection is fit for use: nothing was received and it is not closed. Costs no system call
     /// unless something happened.
     pub fn is_quiet(&mut self) -> bool {
+        if !self.inbox.is_empty() {
+            return false;
+        }
+        if let Stream::Plain(Socket::Tcp(socket)) = &self.stream {
+            // What is read here is lost: a connection that is not quiet is of no use.
+            return socket.try_read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        }
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        self.inbox.is_empty() && self.poll_closed(&mut cx, 1).is_pending() && self.inbox.is_empty()
+        self.poll_closed(&mut cx, 1).is_pending() && self.inbox.is_empty()
     }
 }
 

@@ -21,7 +21,7 @@ pub use command::{BulkExecute, Command, Execute, code};
 pub use errors::ServerError;
 pub use greeting::Greeting;
 pub use ok::{Change, OkPacket, Status, changes};
-pub use packet::{HEADER, Header, MAX_PAYLOAD, put_packets};
+pub use packet::{HEADER, Header, MAX_PAYLOAD, put_framed, put_packets};
 pub use proxy_header::ProxyHeader;
 pub use response::{Control, ControlKind, MAX_CONTROL, Prepared, Progress, ResponseTracker, ResultHead, Shape};
 pub use version::ServerVersion;

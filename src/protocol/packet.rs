@@ -43,6 +43,25 @@ pub fn put_packets(out: &mut Vec<u8>, sequence: &mut u8, payload: &[u8]) {
     }
 }
 
+/// Appends what `put` writes as one or more packets, numbered from 0; returns the number behind the last.
+pub fn put_framed<E>(out: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<u8, E> {
+    let start = out.len();
+    out.extend_from_slice(&[0; HEADER]);
+    put(out)?;
+    let length = out.len() - start - HEADER;
+    if length >= MAX_PAYLOAD {
+        let payload = out.split_off(start + HEADER);
+        out.truncate(start);
+        let mut sequence = 0;
+        put_packets(out, &mut sequence, &payload);
+        return Ok(sequence);
+    }
+    if let Some(place) = out.get_mut(start..start + HEADER) {
+        place.copy_from_slice(&Header { length, sequence: 0 }.bytes());
+    }
+    Ok(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,6 +73,13 @@ mod tests {
             put_packets(&mut out, &mut sequence, &vec![7; length]);
             assert_eq!(sequence, packets, "{length}");
             assert_eq!(out.len(), length + HEADER * usize::from(packets), "{length}");
+            let mut framed = b"before".to_vec();
+            let put = |out: &mut Vec<u8>| {
+                out.resize(out.len() + length, 7);
+                Ok::<(), ()>(())
+            };
+            assert_eq!(put_framed(&mut framed, put), Ok(sequence), "{length}");
+            assert!(framed.strip_prefix(b"before") == Some(&out[..]), "{length}: the same packets");
         }
     }
 }

@@ -252,7 +252,9 @@ impl Session {
                 Target::Group(name) => cluster.group(name, balance, found),
                 _ => cluster.readers(balance, found),
             }
-            found.retain(|candidate| !search.excluded.contains(&cluster.members[candidate.place].server.id));
+            if !search.excluded.is_empty() {
+                found.retain(|candidate| !search.excluded.contains(&cluster.members[candidate.place].server.id));
+            }
         };
         let fresh = |place: usize| match &required {
             Some(position) => cluster.writer == Some(place) || cluster.members[place].server.covers(position),

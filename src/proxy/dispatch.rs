@@ -84,8 +84,12 @@ impl Session {
 
     /// The facts of a text, as far as this session's settings let it be read.
     fn classify<'a>(&self, sql: &'a [u8]) -> Statement<'a> {
+        self.doubt(sql::classify(sql, self.mode()), sql)
+    }
+
+    /// What the statement `sql` is with these settings.
+    fn doubt<'a>(&self, mut statement: Statement<'a>, sql: &[u8]) -> Statement<'a> {
         let settings = self.state.settings();
-        let mut statement = sql::classify(sql, self.mode());
         let charset = match settings.variable(b"character_set_client") {
             Some(Value::Text(name)) => Some(name.as_ref()),
             _ => None,
@@ -156,7 +160,7 @@ impl Session {
         }
         let lacks_types = statement.lacks_types(&execute, self.capabilities);
         let shared = statement.text.clone();
-        let mut facts = self.classify(&shared.sql);
+        let mut facts = self.doubt(shared.facts(self.mode()), &shared.sql);
         if execute.wants_cursor() {
             // The session stays where its cursor is, whatever it does before the last row.
             facts.effects = facts.effects.with(Effects::CONNECTION);

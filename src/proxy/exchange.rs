@@ -102,7 +102,7 @@ impl Session {
         wait: Option<&Position>,
         limit: Option<Duration>,
     ) -> Result<Exchanged, Failure> {
-        let handle = self.entry.handle.clone();
+        let calls = self.calls.clone();
         let Held { lease, server } = held;
         // Who is found dead later than this wakes the statement.
         if server.is_down() {
@@ -127,7 +127,7 @@ impl Session {
                 tokio::select! {
                     biased;
                     result = &mut conversation => break result,
-                    () = handle.called() => match handle.asked() {
+                    () = calls.called() => match calls.asked() {
                         Some(Kill::Query) => killing = Some(beside.kill()),
                         Some(Kill::Session) => break Err(Failure::Killed(ServerError::interrupted())),
                         Some(Kill::Shutdown) => break Err(Failure::Killed(ServerError::shutdown())),
@@ -200,7 +200,7 @@ impl Session {
             connection.reset(&scratch).await?;
             connection.mark_dirty();
         }
-        let mut front = Alignment::default();
+        let mut front = Alignment { bytes: scratch.take_spare(), replies: 0 };
         self.disown(connection, &request.statement, request.sql, &mut front).await?;
         if let Some(text) = request.text().filter(|text| !connection.statements.has(text)) {
             let reading = Arc::new(self.state.settings().reading_as(&text.settings));
@@ -227,6 +227,7 @@ impl Session {
         connection.put_closing(&mut bytes);
         silence.expects_reply();
         connection.packets.write_bytes(&bytes).await.map_err(ConnectError::from)?;
+        scratch.leave_spare(bytes);
         if aligned > 0 || wait.is_some() {
             silence.expects_own();
         }

@@ -49,7 +49,7 @@ impl Session {
     }
 
     pub(super) fn count_pins(&self, before: Pins) {
-        for pin in self.state.pins().iter().filter(|&pin| !before.has(pin)) {
+        for pin in self.state.pins().without(before).iter() {
             self.worker.shard().pin(pin).inc();
         }
     }

@@ -1,12 +1,12 @@
 //! A client's prepared statements: its ids are Weir's own, and every server connection that executes one has its own id
 //! for it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     backend::PreparedText,
     protocol::{
-        BulkExecute, Capabilities, Execute, Malformed, code, put_packets,
+        BulkExecute, Capabilities, Execute, Malformed, code, put_framed, put_packets,
         query_attributes::{Names, Parameters, Types},
     },
 };
@@ -14,7 +14,7 @@ use crate::{
 /// The prepared statements of one session.
 #[derive(Debug, Default)]
 pub struct ClientStatements {
-    statements: HashMap<u32, ClientStatement>,
+    statements: BTreeMap<u32, ClientStatement>,
     last: u32,
     /// The one that was prepared last, unless that failed.
     latest: Option<u32>,
@@ -177,18 +177,16 @@ impl ClientStatement {
             let head = [&[code::STMT_SEND_LONG_DATA][..], &id.to_le_bytes(), &parameter.to_le_bytes()].concat();
             put_packets(out, &mut 0, &[&head, data.as_slice()].concat());
         }
-        let mut payload = Vec::with_capacity(10 + execute.parameters.len());
-        payload.push(code::STMT_EXECUTE);
-        payload.extend_from_slice(&id.to_le_bytes());
-        payload.push(match legs.server.has(Capabilities::QUERY_ATTRIBUTES) {
-            true => execute.flags,
-            false => execute.cursor(),
-        });
-        payload.extend_from_slice(&execute.iterations.to_le_bytes());
-        self.put_parameters(&mut payload, execute, legs)?;
-        let mut sequence = 0;
-        put_packets(out, &mut sequence, &payload);
-        Ok(sequence)
+        put_framed(out, |out| {
+            out.push(code::STMT_EXECUTE);
+            out.extend_from_slice(&id.to_le_bytes());
+            out.push(match legs.server.has(Capabilities::QUERY_ATTRIBUTES) {
+                true => execute.flags,
+                false => execute.cursor(),
+            });
+            out.extend_from_slice(&execute.iterations.to_le_bytes());
+            self.put_parameters(out, execute, legs)
+        })
     }
 
     /// Whether an execute relies on the types of one before that there never was. What comes of that is the server's to

@@ -110,7 +110,7 @@ impl Session {
 
     /// Learns what `LAST_INSERT_ID()` gives after a statement, or that only its connection knows.
     pub fn learn_insert_id(&mut self, held: &mut Held, request: &Request<'_>, exchanged: &Exchanged) {
-        let id = match insert_id(request, exchanged, self.mode()) {
+        let id = match insert_id(request, exchanged, || self.mode()) {
             InsertId::Unchanged => return,
             InsertId::Made(id) => Some(id),
             InsertId::Unclear => None,
@@ -240,7 +240,7 @@ enum InsertId {
     Unclear,
 }
 
-fn insert_id(request: &Request<'_>, exchanged: &Exchanged, mode: Mode) -> InsertId {
+fn insert_id(request: &Request<'_>, exchanged: &Exchanged, mode: impl FnOnce() -> Mode) -> InsertId {
     let Statement { kind, effects, .. } = request.ran();
     let parameters = match &request.body {
         Body::Execute { execute, .. } => execute.parameters,
@@ -254,15 +254,18 @@ fn insert_id(request: &Request<'_>, exchanged: &Exchanged, mode: Mode) -> Insert
         Kind::Set => names_insert_id(request.sql),
         // Its rows leave no room for the id.
         Kind::Write if names(request.sql, b"returning") => true,
-        _ => hides_insert_id(&request.ran()) || many && id != 0 || gives_insert_id(request.sql),
+        _ => {
+            let gives = effects.has(Effects::DIAGNOSTICS) && gives_insert_id(request.sql);
+            hides_insert_id(&request.ran()) || many && id != 0 || gives
+        }
     };
     // Two rows are affected by the update of one that was there.
-    let updated = exchanged.affected_rows != 1 && names(request.sql, b"duplicate");
+    let updated = || exchanged.affected_rows != 1 && names(request.sql, b"duplicate");
     if unclear {
         InsertId::Unclear
     } else if id == 0 {
         InsertId::Unchanged
-    } else if !updated && made_insert_id(request.sql, mode, id, parameters) {
+    } else if !updated() && made_insert_id(request.sql, mode(), id, parameters) {
         InsertId::Made(id)
     } else {
         InsertId::Unclear

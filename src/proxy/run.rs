@@ -1,6 +1,6 @@
 //! One statement from its decision to its end: lease, exchange, retry.
 
-use std::{net::IpAddr, time::Instant};
+use std::{future::poll_fn, net::IpAddr, task::Poll, time::Instant};
 
 use super::{
     acquire::{Acquired, Search},
@@ -38,7 +38,10 @@ impl Session {
         let arrived = self.now;
         let turn = match self.take_turn(&config, rule).await? {
             Turn::Free => None,
-            Turn::Taken(permit) => Some(permit),
+            Turn::Taken(permit) => {
+                self.now = Instant::now();
+                Some(permit)
+            }
             Turn::Refused => return Ok(()),
         };
         let limit = rule.and_then(|rule| rule.timeout);
@@ -60,7 +63,7 @@ impl Session {
             let Acquired { mut held, reason, wait } = acquired;
             let pinned = decision.target == Target::Held;
             request.withhold = request.withhold(decision.target);
-            let begun = Instant::now();
+            let begun = self.now;
             self.entry.handle.statement_begins(reason, &held.server, begun);
             let exchanged = self.exchange(&mut held, &request, wait.as_ref(), limit).await;
             self.now = Instant::now();
@@ -126,7 +129,8 @@ impl Session {
         Ok(())
     }
 
-    /// [`Self::acquire`], which may wait for long, until the statement or the session is killed.
+    /// [`Self::acquire`], which may wait for long, until the statement or the session is killed. `now` is the moment when
+    /// it is over.
     async fn acquire_unless_killed(
         &mut self,
         decision: Decision<'_>,
@@ -134,21 +138,28 @@ impl Session {
         consistency: Consistency,
         search: &mut Search,
     ) -> Result<Result<Acquired, ServerError>, End> {
-        let handle = self.entry.handle.clone();
-        let acquire = self.acquire(decision, request.text(), consistency, search);
-        tokio::pin!(acquire);
-        loop {
-            tokio::select! {
-                biased;
-                acquired = &mut acquire => return Ok(acquired),
-                () = handle.called() => match handle.asked() {
-                    Some(Kill::Session) => return Err(End::Error(ServerError::interrupted())),
-                    Some(Kill::Shutdown) => return Err(End::Error(ServerError::shutdown())),
-                    Some(Kill::Query) => return Ok(Err(ServerError::interrupted())),
-                    Some(Kill::Drain) | None => {}
+        let calls = self.calls.clone();
+        let acquired = {
+            let acquire = self.acquire(decision, request.text(), consistency, search);
+            tokio::pin!(acquire);
+            if let Poll::Ready(acquired) = poll_fn(|cx| Poll::Ready(acquire.as_mut().poll(cx))).await {
+                return Ok(acquired);
+            }
+            loop {
+                tokio::select! {
+                    biased;
+                    acquired = &mut acquire => break Ok(acquired),
+                    () = calls.called() => match calls.asked() {
+                        Some(Kill::Session) => break Err(End::Error(ServerError::interrupted())),
+                        Some(Kill::Shutdown) => break Err(End::Error(ServerError::shutdown())),
+                        Some(Kill::Query) => break Ok(Err(ServerError::interrupted())),
+                        Some(Kill::Drain) | None => {}
+                    }
                 }
             }
-        }
+        };
+        self.now = Instant::now();
+        acquired
     }
 
     fn count(&self, reason: Reason) {

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     backend::{Cluster, Identity, Lease, Server},
     config::{Algorithm, ClientTlsMode, Config, Route},
-    context::{Entry, Kill},
+    context::{Calls, Entry, Kill},
     net::{Method, PacketStream, Part, ReadError, Scratch, Stream},
     protocol::{Capabilities, Command, OkPacket, ProxyHeader, ServerError, Status, greeting::Nonce},
     session::{Fate, SessionState},
@@ -32,6 +32,7 @@ pub struct Session {
     pub(super) client: PacketStream,
     /// Its place in the registry.
     pub(super) entry: Entry,
+    pub(super) calls: Rc<Calls>,
     /// The client's address without port, as in error texts and rules.
     pub(super) host: String,
     pub(super) route: Route,
@@ -200,6 +201,7 @@ impl Session {
         let mut session = Self {
             worker,
             client: packets,
+            calls: Rc::new(Calls::new(&entry)),
             entry,
             host,
             route,
@@ -277,10 +279,12 @@ impl Session {
         }
         self.now = std::time::Instant::now();
         self.worker.shard().bytes_in.add(payload.len() as u64 + 4);
-        match Command::parse(&payload, self.capabilities) {
-            Ok(command) => self.dispatch(command, &payload).await?,
-            Err(_) => self.send_error(&ServerError::malformed_packet()).await?,
-        }
+        let served = match Command::parse(&payload, self.capabilities) {
+            Ok(command) => self.dispatch(command, &payload).await,
+            Err(_) => self.send_error(&ServerError::malformed_packet()).await,
+        };
+        self.worker.scratch.leave_spare(payload);
+        served?;
         self.settle();
         Ok(())
     }
@@ -294,13 +298,11 @@ impl Session {
         };
         let deadline = idle.map(|idle| Instant::now() + idle);
         self.client.sequence = 0;
-        let scratch = self.worker.scratch.clone();
-        let handle = self.entry.handle.clone();
         let free = self.held.is_none();
-        let read = self.client.read_command(&scratch, payload, limit);
+        let read = self.client.read_command(&self.worker.scratch, payload, limit);
         tokio::pin!(read);
         loop {
-            match handle.asked() {
+            match self.calls.asked() {
                 Some(Kill::Session) => return Err(End::Error(ServerError::interrupted())),
                 Some(Kill::Shutdown) => return Err(End::Error(ServerError::shutdown())),
                 Some(Kill::Drain) if free => return Err(End::Error(ServerError::shutdown())),
@@ -322,10 +324,10 @@ impl Session {
                     Ok(Err(ReadError::Closed | ReadError::Io(_))) => Err(End::Client),
                     Err(_) => Err(End::Error(ServerError::idle_timeout())),
                 },
-                () = handle.called() => {
+                () = self.calls.called() => {
                     self.dedicated.review(&self.worker.cluster(), self.worker.config().pool.multiplex);
                     if self.held.is_none() && self.dedicated.is_empty() {
-                        handle.shares_again();
+                        self.entry.handle.shares_again();
                     }
                 }
             }

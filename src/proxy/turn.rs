@@ -29,12 +29,12 @@ impl Session {
         let limited = rule.and_then(|rule| Some((rule, rule.max_concurrency?)));
         let Some((rule, limit)) = limited else { return Ok(Turn::Free) };
         let Some(places) = self.worker.context.turns.load().of(&rule.name) else { return Ok(Turn::Free) };
-        let handle = self.entry.handle.clone();
+        let calls = self.calls.clone();
         let place = tokio::select! {
             place = timeout(config.pool.acquire_timeout, places.acquire_owned()) => place,
             // Nobody will hear of it.
             () = self.client.closed(AHEAD) => return Err(End::Client),
-            what = handle.stopped() => return self.stop_waiting(what).await.map(|()| Turn::Refused),
+            what = calls.stopped() => return self.stop_waiting(what).await.map(|()| Turn::Refused),
         };
         match place {
             Ok(Ok(permit)) => Ok(Turn::Taken(permit)),

@@ -31,8 +31,14 @@ impl Pins {
         if present { self.add(pin) } else { self.remove(pin) }
     }
 
+    /// Those that are not in `others`.
+    pub fn without(self, others: Self) -> Self {
+        Self(self.0 & !others.0)
+    }
+
     /// The pins in order of declaration.
     pub fn iter(self) -> impl Iterator<Item = Pin> {
-        Pin::ALL.iter().copied().filter(move |&pin| self.has(pin))
+        let last = u32::BITS - self.0.leading_zeros();
+        Pin::ALL.iter().copied().take(last as usize).filter(move |&pin| self.has(pin))
     }
 }
