@@ -145,7 +145,8 @@ const LASTING: &[(&str, Pin)] = &[
     ("PREPARE s FROM 'SELECT 1 INTO @a'; EXECUTE s; DEALLOCATE PREPARE s", Pin::Unattributed),
     ("PREPARE s FROM 'SET @a = 1'; EXECUTE s; DEALLOCATE PREPARE s", Pin::Unattributed),
     ("SET ROLE reporting", Pin::Role),
-    ("SET session_track_schema = 0", Pin::SessionTracking),
+    ("SET session_track_schema = 0, time_zone = '+01:00'", Pin::SessionTracking),
+    ("!SET session_track_schema = 0, time_zone = 'nowhere'", Pin::SessionTracking),
     ("SET timestamp = 5", Pin::Variable),
     ("SET insert_id = 5", Pin::Variable),
     ("SET rand_seed1 = 5", Pin::Variable),
@@ -158,6 +159,10 @@ const LASTING: &[(&str, Pin)] = &[
 
 /// What pins nobody.
 const FREE: &[&str] = &[
+    "SET session_track_schema = 0",
+    "SET session_track_schema = 1, @@session_track_state_change = ON",
+    "!SET session_track_schema = 5",
+    "SELECT @@session_track_schema",
     "SELECT 1",
     "SELECT * FROM t",
     "SELECT * FROM t FOR UPDATE",

@@ -2,10 +2,10 @@
 
 use crate::{
     protocol::{Capabilities, code, put_packets, query_attributes},
-    session::{CHARACTER_SETS, Settings, Step, Value},
+    session::{CHARACTER_SETS, Settings, Step, Tracking, Value},
 };
 
-use super::ServerConnection;
+use super::{Reports, ServerConnection};
 
 const CLIENT: &[u8] = b"character_set_client";
 const RESULTS: &[u8] = b"character_set_results";
@@ -35,6 +35,19 @@ impl Alignment {
     fn push_payload(&mut self, payload: &[u8]) {
         put_packets(&mut self.bytes, &mut 0, payload);
         self.replies += 1;
+    }
+
+    /// Adds what makes `connection` report what its client chose to be told.
+    pub fn tracking(&mut self, connection: &mut ServerConnection, chosen: &Tracking) {
+        if connection.reports == Reports::Chosen {
+            return;
+        }
+        let mut set = Vec::new();
+        for (name, value) in chosen.values() {
+            put_assignment(&mut set, name.as_bytes(), &Value::Text(value.into()));
+        }
+        self.query(connection.capabilities, &set);
+        connection.reports = Reports::Chosen;
     }
 
     /// Adds what brings `connection` to `settings`: nothing, or one or two commands; three for the name of a schema

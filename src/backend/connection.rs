@@ -15,7 +15,7 @@ use crate::{
         Capabilities, Change, Malformed, OkPacket, Prepared, ProxyHeader, ResultHead, Status, auth::Credential,
         changes, code, put_packets, query_attributes, wire::Reader,
     },
-    session::{CHARACTER_SETS, Settings, Value},
+    session::{CHARACTER_SETS, Settings, Tracking, Value},
     sql::Dialect,
 };
 
@@ -61,6 +61,9 @@ pub struct ServerConnection {
     pub settings: Arc<Settings>,
     /// The character sets that the login gave it.
     pub baseline: Settings,
+    /// What a client is told on it that has chosen nothing.
+    pub tracking: Tracking,
+    pub reports: Reports,
     pub statements: Statements,
     /// Statements that are to be closed with the next write.
     closing: Vec<u32>,
@@ -78,6 +81,15 @@ pub struct ServerConnection {
     /// Bytes went out whose reply was not seen to its end, or state is left that no report shows.
     dirty: bool,
     dialect: Dialect,
+}
+
+/// What a server connection reports of its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reports {
+    /// What Weir wants to know.
+    All,
+    /// What its client chose to be told, which may be less, or other.
+    Chosen,
 }
 
 /// A reply that Weir asked for itself: rows of a text result, or none with an OK.
@@ -130,6 +142,8 @@ impl ServerConnection {
             peer,
             settings: Arc::new(Settings::default()),
             baseline: Settings::default(),
+            tracking: Tracking::default(),
+            reports: Reports::All,
             statements: Statements::default(),
             closing: Vec::new(),
             opened: now,
@@ -163,29 +177,52 @@ impl ServerConnection {
 
     /// Sends `first` and asks for session tracking. A reset forgets the login's character sets, so they are set again.
     async fn prepare(&mut self, first: &[&[u8]], scratch: &Scratch) -> Result<(), ConnectError> {
-        let track = match self.dialect {
-            Dialect::MySql => ",session_track_gtids='OWN_GTID'",
-            Dialect::MariaDb => "",
-        };
         let names = CHARACTER_SETS.map(|name| String::from_utf8_lossy(name).into_owned());
-        let set = format!(
-            "SET session_track_schema=1,session_track_state_change=1,session_track_transaction_info='CHARACTERISTICS',\
-             session_track_system_variables='*'{track}"
-        );
-        let select = format!("SELECT @@{}", names.join(",@@"));
-        let queries = [Some(set), set_names(&self.baseline), Some(select)];
+        let tracking = Tracking::names(self.dialect).join(",@@");
+        let select = format!("SELECT @@{},@@{tracking}", names.join(",@@"));
+        let queries = [set_names(&self.baseline), Some(select), Some(self.report_all().to_owned())];
         let query = |sql: String| query_attributes::query(self.capabilities, sql.as_bytes());
         let queries: Vec<_> = queries.into_iter().flatten().map(query).collect();
         let commands: Vec<&[u8]> = first.iter().copied().chain(queries.iter().map(Vec::as_slice)).collect();
         self.send(&commands).await?;
-        let mut reply = Reply::default();
+        let mut rows = Vec::new();
         for _ in &commands {
-            reply = self.read_reply(scratch).await?;
+            rows.extend(self.read_reply(scratch).await?.rows);
         }
-        let row = reply.rows.pop().ok_or(Malformed("character sets"))?;
-        for (name, value) in CHARACTER_SETS.iter().zip(row) {
+        let mut row = rows.pop().ok_or(Malformed("character sets"))?.into_iter();
+        for (name, value) in CHARACTER_SETS.iter().zip(row.by_ref()) {
             self.baseline.set_variable(name, Value::Text(value.unwrap_or_default().into()));
         }
+        self.tracking = Tracking::new(row);
+        self.reports = Reports::All;
+        Ok(())
+    }
+
+    /// The statement that makes it report what Weir wants to know.
+    fn report_all(&self) -> &'static str {
+        match self.dialect {
+            Dialect::MySql => {
+                "SET session_track_schema=1,session_track_state_change=1,session_track_transaction_info='CHARACTERISTICS',\
+                 session_track_system_variables='*',session_track_gtids='OWN_GTID'"
+            }
+            Dialect::MariaDb => {
+                "SET session_track_schema=1,session_track_state_change=1,session_track_transaction_info='CHARACTERISTICS',\
+                 session_track_system_variables='*'"
+            }
+        }
+    }
+
+    /// Asks what its client has chosen to be told.
+    pub async fn ask_tracking(&mut self, scratch: &Scratch) -> Result<Tracking, ConnectError> {
+        let names = Tracking::names(self.dialect).join(",@@");
+        let mut reply = self.query(&format!("SELECT @@{names} LIMIT 1"), scratch).await?;
+        Ok(Tracking::new(reply.rows.pop().ok_or(Malformed("session tracking"))?))
+    }
+
+    /// Reports all again.
+    pub async fn track_all(&mut self, scratch: &Scratch) -> Result<(), ConnectError> {
+        self.query(self.report_all(), scratch).await?;
+        self.reports = Reports::All;
         Ok(())
     }
 

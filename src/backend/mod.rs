@@ -18,7 +18,7 @@ mod texts;
 
 pub use align::Alignment;
 pub use cluster::{Cluster, Member, Report, Server, UNKNOWN_COLLATION, UNKNOWN_VERSION};
-pub use connection::{Identity, Reply, ServerConnection};
+pub use connection::{Identity, Reply, Reports, ServerConnection};
 pub use dial::{ConnectError, Links, Place};
 pub use pool::{Lease, LeaseError, Pool, Wish};
 pub use shelf::Ages;

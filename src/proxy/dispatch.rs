@@ -246,6 +246,7 @@ impl Session {
         self.let_go().await;
         self.last_used = None;
         self.state.reset();
+        self.tracking = None;
         self.statements.clear();
         self.keep_ignoring_space();
         self.local_ok().await
@@ -296,6 +297,7 @@ impl Session {
         let required = self.state.required().cloned();
         self.identity = Arc::new(identity);
         self.state = SessionState::new(None);
+        self.tracking = None;
         self.state.require(required);
         self.keep_ignoring_space();
         self.statements.clear();

@@ -19,7 +19,7 @@ use super::{
     silence::{Silence, Vigil},
 };
 use crate::{
-    backend::{Alignment, ConnectError, PreparedText, ServerConnection},
+    backend::{Alignment, ConnectError, PreparedText, Reports, ServerConnection},
     config::{Config, Consistency},
     context::Kill,
     net::Scratch,
@@ -29,7 +29,6 @@ use crate::{
     },
     session::Settings,
     sql::{Effects, Kind},
-    telemetry::Pin,
 };
 
 /// What a complete reply said.
@@ -207,6 +206,10 @@ impl Session {
             prepare_again(connection, text, &reading, &scratch, silence).await?;
         }
         front.settings(connection, self.state.settings());
+        if request.ran().effects.has(Effects::SESSION_TRACKING) {
+            let chosen = self.tracking.clone().unwrap_or_else(|| Arc::new(connection.tracking.clone()));
+            front.tracking(connection, &chosen);
+        }
         let harmless = request.statement.kind == Kind::Read
             && !request.statement.kind.may_run_stored_code(request.statement.effects);
         if !harmless && front.replies > 0 {
@@ -300,7 +303,10 @@ impl Session {
             _ => 0,
         };
         let config = self.worker.config();
-        let unfiltered = self.state.pins().has(Pin::SessionTracking);
+        let tracking = match connection.reports {
+            Reports::All => Some(self.tracking.as_deref().unwrap_or(&connection.tracking)),
+            Reports::Chosen => None,
+        };
         let asks_for_files = request.statement.effects.has(Effects::LOCAL_INFILE);
         let files = asks_for_files.then(|| (request.sql, self.mode()));
         let mut observer = ReplyObserver {
@@ -310,7 +316,7 @@ impl Session {
             dialect: connection.dialect(),
             overdue,
             capabilities: self.capabilities,
-            unfiltered,
+            tracking,
             withhold: request.withhold,
             commits: uses_global(&config).then_some(&*self.worker.context),
             withheld: None,

@@ -3,6 +3,8 @@
 //! Errors carry neither status nor changes; EOF packets carry no changes; and a report of `character_set_connection`
 //! leaves out the collation. The client has its reply by then and does not wait.
 
+use std::sync::Arc;
+
 use tokio::time::timeout;
 
 use super::{
@@ -14,7 +16,8 @@ use crate::{
     backend::ConnectError,
     protocol::{Malformed, OkPacket, code, query_attributes},
     session::{Fate, Pins},
-    sql::{Dialect, Effects, Kind, Statement},
+    sql::{Dialect, Effects, Kind, Statement, sets_only_tracking},
+    telemetry::Pin,
 };
 
 impl Session {
@@ -29,9 +32,14 @@ impl Session {
         unread: bool,
     ) -> Result<Option<Held>, End> {
         let statement = request.ran();
+        let tracking = statement.effects.has(Effects::SESSION_TRACKING);
+        if tracking && !self.only_tracks(request) {
+            // What else it did was not reported, and what comes will not be.
+            self.state.set_pin(Pin::SessionTracking, true);
+        }
         let silent = self.is_silent(&statement, exchanged, before);
         let unclear = self.state.insert_id().is_none() && self.state.fate() == Fate::Return;
-        if !silent && !unclear && !unread && !self.state.collation_unknown() {
+        if !silent && !unclear && !unread && !tracking && !self.state.collation_unknown() {
             return Ok(Some(held));
         }
         let ask = async {
@@ -54,6 +62,30 @@ impl Session {
         }
     }
 
+    /// Whether a statement that names `session_track_…` does nothing else that servers would report.
+    fn only_tracks(&self, request: &Request<'_>) -> bool {
+        let Statement { kind, effects, .. } = request.ran();
+        match kind {
+            _ if effects.has(Effects::MULTI) => false,
+            Kind::Read => !kind.may_run_stored_code(effects),
+            Kind::Set => sets_only_tracking(request.sql, self.mode()),
+            _ => false,
+        }
+    }
+
+    /// Learns what the client chose to be told, and lets the connection report everything again.
+    async fn follow_tracking(&mut self, held: &mut Held) -> Result<(), ConnectError> {
+        let (connection, scratch) = (held.lease.connection_mut(), self.worker.scratch.clone());
+        connection.mark_dirty();
+        let chosen = connection.ask_tracking(&scratch).await?;
+        if chosen.is_part_of_all() && !self.state.pins().has(Pin::SessionTracking) {
+            self.tracking = Some(Arc::new(chosen));
+            return connection.track_all(&scratch).await;
+        }
+        self.state.set_pin(Pin::SessionTracking, true);
+        Ok(())
+    }
+
     /// Whether the reply may have left out what the statement changed.
     fn is_silent(&self, statement: &Statement<'_>, exchanged: &Exchanged, before: Pins) -> bool {
         let harmless = statement.kind == Kind::Read && statement.effects == Effects::NONE;
@@ -70,6 +102,9 @@ impl Session {
         exchanged: &Exchanged,
         silent: bool,
     ) -> Result<(), ConnectError> {
+        if statement.effects.has(Effects::SESSION_TRACKING) {
+            self.follow_tracking(held).await?;
+        }
         if silent {
             let stored_code = statement.kind.may_run_stored_code(statement.effects);
             let failed = exchanged.error.is_some();

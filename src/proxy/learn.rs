@@ -6,6 +6,7 @@ use super::{
     session::{End, Held, Session},
 };
 use crate::{
+    backend::Reports,
     protocol::{BulkExecute, Capabilities, Execute, Shape, Status},
     session::Pins,
     sql::{Access, Dialect, Effects, Kind, Statement},
@@ -66,7 +67,8 @@ impl Session {
             // Only an OK tells positions, and only those that count writes have some to tell.
             None => {
                 let eof = !held.lease.connection().capabilities.has(Capabilities::DEPRECATE_EOF);
-                let blind = !self.worker.cluster().has_positions;
+                let untold = held.lease.connection().reports == Reports::Chosen;
+                let blind = untold || !self.worker.cluster().has_positions;
                 wrote && (blind || eof && kind == Kind::Read && effects.has(Effects::UNKNOWN_FUNCTION))
             }
         };

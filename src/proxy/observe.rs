@@ -6,18 +6,10 @@ use std::cell::Cell;
 use super::relay::{Observer, Verdict, replace_payload};
 use crate::{
     context::Context,
-    protocol::{
-        Capabilities, Change, Control, ControlKind, HEADER, Malformed, OkPacket, Prepared, ServerError, Status,
-        changes, wire::put_lenenc_bytes,
-    },
-    session::SessionState,
-    sql::{Dialect, Mode, Statement, asks_for_file},
+    protocol::{Capabilities, Control, ControlKind, HEADER, Malformed, OkPacket, Prepared, ServerError, Status},
+    session::{Boundary, SessionState, Tracking},
+    sql::{Dialect, Kind, Mode, Statement, asks_for_file},
 };
-
-/// The variables that servers report to a client that has `CLIENT_SESSION_TRACK` and says nothing more
-/// (`session_track_system_variables`). Sorted.
-const TRACKED_BY_DEFAULT: [&[u8]; 5] =
-    [b"autocommit", b"character_set_client", b"character_set_connection", b"character_set_results", b"time_zone"];
 
 /// Which errors are kept from the client, because another server may not give them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,8 +56,8 @@ pub struct ReplyObserver<'a> {
     pub overdue: &'a Cell<bool>,
     /// The client's.
     pub capabilities: Capabilities,
-    /// The session's connection reports what the client chose itself; it is told all.
-    pub unfiltered: bool,
+    /// What of the server's reports the client chose to be told; None: the server reports just that.
+    pub tracking: Option<&'a Tracking>,
     pub withhold: Withhold,
     /// Who is told of commits, for reads that must see those of all sessions; None: there are none.
     pub commits: Option<&'a Context>,
@@ -103,13 +95,21 @@ impl Observer for ReplyObserver<'_> {
                 if ok.insert_id != 0 {
                     self.insert_id = ok.insert_id;
                 }
+                let before = self.state.in_explicit_transaction();
                 self.state.observe(&ok, self.statement.kind, self.statement.effects);
+                let after = self.state.in_explicit_transaction();
+                let begins = after && matches!(self.statement.kind, Kind::Begin(_));
+                let boundary = match (before, after) {
+                    (false, false) => Boundary::Outside,
+                    (true, true) if !begins => Boundary::Within,
+                    _ => Boundary::Crossed,
+                };
                 if let Some((commits, position)) = self.commits.zip(self.state.required()) {
                     // Before the client hears of it: it may tell others.
                     commits.commit(position);
                 }
-                if ok.status.has(Status::SESSION_STATE_CHANGED) && !self.unfiltered {
-                    let told = self.told(&ok, payload.first().copied().unwrap_or_default());
+                if ok.status.has(Status::SESSION_STATE_CHANGED) && !self.is_told_all() {
+                    let told = self.told(&ok, boundary, payload.first().copied().unwrap_or_default());
                     return replace_payload(packet, &told).map(Verdict::Pass);
                 }
             }
@@ -119,7 +119,8 @@ impl Observer for ReplyObserver<'_> {
                 self.warnings = eof.warnings;
                 self.ended_by_eof = control.last;
                 self.state.observe_eof(&eof, self.statement.kind, self.statement.effects);
-                if eof.status.has(Status::SESSION_STATE_CHANGED) && !self.unfiltered {
+                let flagged = self.is_told_all() || self.chosen().is_some_and(Tracking::flags_reads);
+                if eof.status.has(Status::SESSION_STATE_CHANGED) && !flagged {
                     let status = eof.status.without(Status::SESSION_STATE_CHANGED).0.to_le_bytes();
                     packet.get_mut(HEADER + 3..HEADER + 5).ok_or(Malformed("status"))?.copy_from_slice(&status);
                 }
@@ -166,44 +167,31 @@ impl Observer for ReplyObserver<'_> {
 }
 
 impl ReplyObserver<'_> {
+    /// Whether the client is told what the server reports.
+    fn is_told_all(&self) -> bool {
+        self.tracking.is_none() && self.capabilities.has(Capabilities::SESSION_TRACK)
+    }
+
+    /// What the client chose of more that the server reports.
+    fn chosen(&self) -> Option<&Tracking> {
+        self.tracking.filter(|_| self.capabilities.has(Capabilities::SESSION_TRACK))
+    }
+
     /// The OK packet as the client is told it.
-    fn told(&self, ok: &OkPacket<'_>, header: u8) -> Vec<u8> {
-        let mut kept = Vec::new();
-        if self.capabilities.has(Capabilities::SESSION_TRACK) {
-            for change in changes(ok.changes).map_while(Result::ok) {
-                put_change(&mut kept, change);
-            }
-        }
-        let status = if kept.is_empty() { ok.status.without(Status::SESSION_STATE_CHANGED) } else { ok.status };
+    fn told(&self, ok: &OkPacket<'_>, boundary: Boundary, header: u8) -> Vec<u8> {
+        let told = self.chosen().and_then(|tracking| tracking.told(ok.changes, boundary));
+        let status = if told.is_none() { ok.status.without(Status::SESSION_STATE_CHANGED) } else { ok.status };
+        let kept = told.unwrap_or_default();
         let mut out = Vec::with_capacity(16 + ok.info.len() + kept.len());
         OkPacket { status, changes: &kept, ..*ok }.put(&mut out, header);
         out
     }
 }
 
-/// Appends a change that servers report by default, and no other.
-fn put_change(out: &mut Vec<u8>, change: Change<'_>) {
-    let mut body = Vec::new();
-    let kind = match change {
-        Change::Variable { name, value } if TRACKED_BY_DEFAULT.contains(&name) => {
-            put_lenenc_bytes(&mut body, name);
-            put_lenenc_bytes(&mut body, value);
-            0
-        }
-        Change::Schema(name) => {
-            put_lenenc_bytes(&mut body, name);
-            1
-        }
-        _ => return,
-    };
-    out.push(kind);
-    put_lenenc_bytes(out, &body);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sql::{Effects, Kind};
+    use crate::{protocol::wire::put_lenenc_bytes, sql::Effects};
 
     fn entry(kind: u8, body: &[u8]) -> Vec<u8> {
         [&[kind, body.len() as u8][..], body].concat()
@@ -216,6 +204,7 @@ mod tests {
         ok.put(&mut packet, 0);
         let mut state = SessionState::new(None);
         let statement = Statement { kind: Kind::Set, effects: Effects::NONE, hint: None };
+        let tracking = Tracking::new(["1", "0", "OFF", "time_zone"].map(|value| Some(value.into())));
         let mut observer = ReplyObserver {
             state: &mut state,
             statement: &statement,
@@ -223,7 +212,7 @@ mod tests {
             dialect: Dialect::MySql,
             overdue: &Cell::new(false),
             capabilities,
-            unfiltered: false,
+            tracking: Some(&tracking),
             withhold: Withhold::Nothing,
             commits: None,
             withheld: None,
@@ -246,15 +235,12 @@ mod tests {
     #[test]
     fn a_client_is_told_what_it_asked_for() {
         let schema = entry(1, b"\x03app");
-        let time_zone = entry(0, b"\x09time_zone\x03UTC");
-        let sql_mode = entry(0, b"\x08sql_mode\x04ANSI");
-        let all = [schema.clone(), time_zone.clone(), sql_mode, entry(2, b"1"), entry(5, b"\x08T_______")].concat();
-        let kept = [schema, time_zone].concat();
+        let all = [schema.clone(), entry(2, b"1"), entry(5, b"\x08T_______")].concat();
         let plain: &[u8] = b"\0\x01\x02\x02\0\0\0";
         assert_eq!(told(Capabilities::NONE, &all), plain);
         assert_eq!(told(Capabilities::SESSION_TRACK, &entry(2, b"1")), plain);
         let mut expected = b"\0\x01\x02\x02\x40\0\0\0".to_vec();
-        put_lenenc_bytes(&mut expected, &kept);
+        put_lenenc_bytes(&mut expected, &schema);
         assert_eq!(told(Capabilities::SESSION_TRACK, &all), expected);
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     context::{Calls, Entry, Kill},
     net::{Method, PacketStream, Part, ReadError, Scratch, Stream},
     protocol::{Capabilities, Command, OkPacket, ProxyHeader, ServerError, Status, greeting::Nonce},
-    session::{Fate, SessionState},
+    session::{Fate, SessionState, Tracking},
     sql::Dialect,
     telemetry::Pin,
 };
@@ -42,6 +42,8 @@ pub struct Session {
     /// The greeting's. Some clients prove a change of user with it, whatever they are asked.
     pub(super) nonce: Nonce,
     pub(super) state: SessionState,
+    /// What the client chose to be told of its session; None: it has not chosen.
+    pub(super) tracking: Option<Arc<Tracking>>,
     pub(super) held: Option<Held>,
     /// The held connection is a replica's, with a transaction that `autocommit=0` opened for reads.
     pub(super) reading: bool,
@@ -209,6 +211,7 @@ impl Session {
             identity: Arc::new(identity),
             nonce,
             state: SessionState::new(None),
+            tracking: None,
             held: None,
             reading: false,
             dedicated: Dedicated::default(),

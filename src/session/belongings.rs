@@ -43,11 +43,7 @@ impl SessionState {
     /// Learns what servers do not report from the text of a statement that succeeded.
     pub fn observe_text(&mut self, statement: &Statement<'_>, sql: &[u8], mode: Mode) {
         let Statement { kind, effects, .. } = *statement;
-        let pins = [
-            (Effects::USER_VARIABLE, Pin::UserVariable),
-            (Effects::SESSION_TRACKING, Pin::SessionTracking),
-            (Effects::ROLE, Pin::Role),
-        ];
+        let pins = [(Effects::USER_VARIABLE, Pin::UserVariable), (Effects::ROLE, Pin::Role)];
         for (effect, pin) in pins {
             if effects.has(effect) {
                 self.pins.add(pin);

@@ -9,10 +9,12 @@ mod pins;
 mod reports;
 mod settings;
 mod state;
+mod tracking;
 mod user_variables;
 
 pub use charset::is_ambiguous;
 pub use pins::Pins;
 pub use settings::{Settings, Step, Value};
 pub use state::{CHARACTER_SETS, Fate, SessionState};
+pub use tracking::{Boundary, Tracking};
 pub use user_variables::TextCharset;

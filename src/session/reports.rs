@@ -55,7 +55,9 @@ impl SessionState {
             self.characteristics = false;
         }
         self.status = ok.status;
-        let (mut attributed, mut changed) = (false, false);
+        // What the session is told of changes nothing else of it, and a statement that does more pins by itself.
+        let tracking = effects.has(Effects::SESSION_TRACKING);
+        let (mut attributed, mut changed) = (tracking, false);
         self.observe_names(ok.changes);
         for change in changes(ok.changes).map_while(Result::ok) {
             match change {
@@ -64,6 +66,7 @@ impl SessionState {
                 }
                 // They have their old values again, which the server does not report.
                 Change::Variable { .. } if effects.has(Effects::STATEMENT_VARIABLES) => attributed = true,
+                Change::Variable { name, .. } if tracking && name.starts_with(b"session_track_") => {}
                 Change::Variable { name, value } => attributed |= self.observe_variable(name, value, kind),
                 Change::Schema(name) => {
                     Arc::make_mut(&mut self.settings).set_schema(name);
@@ -72,7 +75,10 @@ impl SessionState {
                 Change::State => changed = true,
                 Change::Gtids(text) => self.require(Position::parse_mysql(text).ok()),
                 Change::Characteristics(sql) => self.characteristics = !sql.is_empty(),
-                Change::TransactionState(letters) => self.pins.set(Pin::TableLock, letters.contains(&b'L')),
+                Change::TransactionState(letters) => {
+                    self.pins.set(Pin::TableLock, letters.contains(&b'L'));
+                    self.explicit = letters.first() == Some(&b'T');
+                }
             }
         }
         self.pins.set(Pin::Transaction, self.in_transaction());

@@ -23,6 +23,8 @@ pub struct SessionState {
     pub(super) settings: Arc<Settings>,
     pub(super) status: Status,
     pub(super) pins: Pins,
+    /// It is in a transaction that `BEGIN` opened.
+    pub(super) explicit: bool,
     /// What the connection has that pins it and has a name.
     pub(super) belongings: Belongings,
     /// A `SET TRANSACTION` waits for the next transaction, or a transaction has characteristics.
@@ -48,6 +50,7 @@ impl SessionState {
             settings: Arc::new(Settings::with_schema(schema)),
             status: Status::AUTOCOMMIT,
             pins: Pins::default(),
+            explicit: false,
             belongings: Belongings::default(),
             characteristics: false,
             required: None,
@@ -70,6 +73,11 @@ impl SessionState {
 
     pub fn in_transaction(&self) -> bool {
         self.status.has(Status::IN_TRANSACTION)
+    }
+
+    /// Whether it is in a transaction that `BEGIN` opened, as far as servers report it.
+    pub fn in_explicit_transaction(&self) -> bool {
+        self.explicit
     }
 
     pub fn autocommit(&self) -> bool {
@@ -176,6 +184,7 @@ impl SessionState {
     /// The connection that held the transaction and the pins is gone, and they with it.
     pub fn lose_connection(&mut self) {
         self.pins = Pins::default();
+        self.explicit = false;
         self.belongings = Belongings::default();
         self.characteristics = false;
         self.status = self.status.without(Status::IN_TRANSACTION);

@@ -6,7 +6,7 @@
 //! `lexer` cuts bytes into tokens, with `comment` deciding which comments are code; `reading` and `verb` turn tokens
 //! into facts, with `keywords`, `functions` and `names` saying which words matter; [`classify`](fn@classify) joins the
 //! readings. [`victim`] reads a `KILL`, [`asks_for_file`] a `LOAD DATA LOCAL`, [`made_insert_id`] an insert,
-//! [`assigned_literals`] a `SET`, [`belonging`] what makes or ends what a connection has.
+//! [`assigned_literals`] and [`sets_only_tracking`] a `SET`, [`belonging`] what makes or ends what a connection has.
 //! [`tables`](fn@tables) and [`digest`](fn@digest) serve rules, and are read when a rule asks.
 
 mod belongings;
@@ -26,6 +26,7 @@ mod names;
 mod reading;
 mod tables;
 mod token;
+mod tracking;
 mod variables;
 mod verb;
 mod words;
@@ -39,4 +40,5 @@ pub use kill::{Victim, victim};
 pub use local_file::asks_for_file;
 pub use locks::{AdvisoryLocks, advisory_locks};
 pub use tables::{Name, TableName, tables};
+pub use tracking::sets_only_tracking;
 pub use variables::{Literal, assigned_literals, unscoped_variables, user_variables};

@@ -1,0 +1,96 @@
+//! Whether a `SET` chooses what the server reports (`session_track_…`), and does nothing else.
+
+use super::{
+    comment::Gates,
+    facts::Mode,
+    lexer::{Lexer, Token, TokenKind},
+    names,
+};
+
+/// Whether the text sets variables `session_track_…` of the session, each to one literal or variable, and no others.
+pub fn sets_only_tracking(sql: &[u8], mode: Mode) -> bool {
+    let mut lexer = Lexer::new(sql, mode, Gates::UpTo(mode.version));
+    if !is(&lexer.next(), "SET") {
+        return false;
+    }
+    loop {
+        let mut name = lexer.next();
+        if is(&name, "SESSION") || is(&name, "LOCAL") {
+            name = lexer.next();
+        }
+        let assigns = is_tracking(&name) && matches!(lexer.next().text, b"=" | b":=");
+        let value = lexer.next().kind;
+        let plain = matches!(
+            value,
+            TokenKind::Word | TokenKind::Text | TokenKind::Number | TokenKind::Parameter | TokenKind::SystemVariable
+        );
+        if !assigns || !plain {
+            return false;
+        }
+        match lexer.next().kind {
+            TokenKind::Comma => {}
+            TokenKind::Semicolon => return lexer.next().kind == TokenKind::End && !lexer.doubtful(),
+            end => return end == TokenKind::End && !lexer.doubtful(),
+        }
+    }
+}
+
+fn is_tracking(token: &Token<'_>) -> bool {
+    let name = match token.kind {
+        TokenKind::Word => token.text,
+        TokenKind::SystemVariable => {
+            let name = token.text.strip_prefix(b"@@").unwrap_or_default();
+            let scoped = name.iter().position(|&byte| byte == b'.');
+            match scoped.and_then(|dot| name.split_at_checked(dot)) {
+                Some((scope, rest))
+                    if [&b"session"[..], b"local"].iter().any(|own| scope.eq_ignore_ascii_case(own)) =>
+                {
+                    rest.strip_prefix(b".").unwrap_or_default()
+                }
+                Some(_) => return false,
+                None => name,
+            }
+        }
+        _ => return false,
+    };
+    names::is_session_tracking(name)
+}
+
+fn is(token: &Token<'_>, word: &str) -> bool {
+    token.kind == TokenKind::Word && token.text.eq_ignore_ascii_case(word.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::Dialect;
+
+    #[test]
+    fn what_sets_only_tracking() {
+        let cases = [
+            ("SET session_track_schema = 1", true),
+            ("set session session_track_gtids=OWN_GTID;", true),
+            ("SET @@session.session_track_schema := 'ON'", true),
+            ("SET @@Session_Track_Schema = DEFAULT, local session_track_state_change = ?", true),
+            ("SET session_track_schema = @@session_track_state_change", true),
+            ("/* a */ SET session_track_system_variables = 'a,b' -- c", true),
+            ("SET session_track_schema = 1, sql_mode = ''", false),
+            ("SET sql_mode = '', session_track_schema = 1", false),
+            ("SET session_track_schema = f()", false),
+            ("SET session_track_schema = (SELECT 1)", false),
+            ("SET session_track_schema = 1 - 1", false),
+            ("SET session_track_schema = @a", false),
+            ("SET session_track_schema = 1; USE app", false),
+            ("SET GLOBAL session_track_schema = 1", false),
+            ("SET @@global.session_track_schema = 1", false),
+            ("SET NAMES utf8, session_track_schema = 1", false),
+            ("SET session_track_schema", false),
+            ("SELECT @@session_track_schema", false),
+            ("", false),
+        ];
+        let mode = Mode { dialect: Dialect::MySql, version: 90_700, ansi_quotes: false, no_backslash_escapes: false };
+        for (sql, expected) in cases {
+            assert_eq!(sets_only_tracking(sql.as_bytes(), mode), expected, "{sql}");
+        }
+    }
+}
