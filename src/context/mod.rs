@@ -8,7 +8,7 @@ mod turns;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -121,9 +121,14 @@ impl Context {
         })
     }
 
-    /// Everything that is known to prove a user to servers.
+    /// Everything that is known to prove a user to servers, who judge it themselves, however old it is.
     pub fn credentials(&self, name: &str, origin: Option<ProxyHeader>, now: Instant) -> Vec<Credential> {
-        self.account(name.as_bytes(), origin, now).map(|account| account.credentials).unwrap_or_default()
+        let account = self.account(name.as_bytes(), origin, now).unwrap_or_default();
+        let proven = || self.proven.known(&Proven::key(name.as_bytes(), origin), now, Duration::MAX);
+        match account.authority {
+            Authority::Weir => account.credentials,
+            Authority::Server => proven().into_iter().collect(),
+        }
     }
 
     /// How many sessions the user may have at once, if there are more of them.

@@ -40,16 +40,23 @@ impl Users {
         Self { worker, origin }
     }
 
-    /// Asks the writer. While there is none it waits, at most for `failover.hold` and half of the time that a login has.
-    async fn ask<T>(&self, ask: impl AsyncFn(&Server, &Links) -> Result<T, ConnectError>) -> Result<T, Unasked> {
-        let _place = self.worker.context.proven.place().await;
+    /// Asks the writer, on behalf of a client that has `arrived`. While there is none it waits, at most for
+    /// `failover.hold` and half of the time that a login has.
+    async fn ask<T>(
+        &self,
+        arrived: Instant,
+        ask: impl AsyncFn(&Server, &Links) -> Result<T, ConnectError>,
+    ) -> Result<T, Unasked> {
         let config = self.worker.config();
-        let deadline = Instant::now() + config.failover.hold.min(config.timeouts.handshake / 2);
+        let deadline = arrived + config.failover.hold.min(config.timeouts.handshake / 2);
         let mut current = self.worker.context.generation.subscribe();
         loop {
             let cluster = self.worker.cluster();
             if let Some(writer) = cluster.writer().and_then(|place| cluster.members.get(place)) {
-                match ask(&writer.server, &cluster.links).await {
+                let place = self.worker.context.proven.place().await;
+                let asked = ask(&writer.server, &cluster.links).await;
+                drop(place);
+                match asked {
                     Ok(answer) => return Ok(answer),
                     Err(ConnectError::Login(error)) => return Err(Unasked::Login(error)),
                     Err(ConnectError::Refused(error)) => return Err(Unasked::Login(LoginError::Refused(error))),
@@ -74,10 +81,10 @@ impl Users {
         Arc::new(Identity { user: user.into(), credential, capabilities, collation: COLLATION, origin })
     }
 
-    async fn log_in(&self, user: &[u8], credential: &Credential) -> Verdict {
+    async fn log_in(&self, arrived: Instant, user: &[u8], credential: &Credential) -> Verdict {
         let user = String::from_utf8_lossy(user);
         let identity = self.identity(&user, credential.clone(), self.origin);
-        let asked = self.ask(async |server, links| {
+        let asked = self.ask(arrived, async |server, links| {
             accounts::prove(Place::of(&server.address), &identity, links, &self.worker.scratch).await
         });
         match asked.await {
@@ -124,7 +131,7 @@ impl Accounts for Users {
         let password = Credential::from(&probe.password.unwrap_or_default());
         let identity = self.identity(&probe.name, password, None);
         let then = Instant::now();
-        let asked = self.ask(async |server, links| {
+        let asked = self.ask(arrived, async |server, links| {
             accounts::look_up(Place::of(&server.address), identity.clone(), user, links, &self.worker.scratch).await
         });
         let stored = match asked.await {
@@ -158,7 +165,7 @@ impl Accounts for Users {
         }
         sleep_until(proven.next_proof(&key).unwrap_or(arrived).into()).await;
         let then = Instant::now();
-        let verdict = self.log_in(user, credential).await;
+        let verdict = self.log_in(arrived, user, credential).await;
         match &verdict {
             // What was right when it was asked may be wrong since.
             Verdict::Right => proven.learn(&key, credential.clone(), then),

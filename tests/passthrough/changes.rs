@@ -64,7 +64,10 @@ async fn without_a_writer_those_get_in_who_were_in_before() {
     for flavor in flavors() {
         let cluster = cluster(flavor, 1, Probe::Reads).await;
         user(&cluster, "later", "BY 'later-secret'").await;
-        let text = without_users(&cluster, "[passthrough]\nttl = \"1h\"\n[failover]\nhold = \"300ms\"\n");
+        let text = without_users(
+            &cluster,
+            "[passthrough]\nttl = \"1h\"\n[failover]\nhold = \"1s\"\n[timeouts]\nhandshake = \"5s\"\n",
+        );
         let bed = Bed::with_config(cluster, &text).await;
         drop(bed.connect().await);
         bed.cluster.writer.kill().await.unwrap();
@@ -75,6 +78,15 @@ async fn without_a_writer_those_get_in_who_were_in_before() {
         let error = connect(&bed, "later", "later-secret").await.unwrap_err();
         assert_eq!(server_error(&error), (2003, "HY000".to_owned()), "{flavor}");
         assert!(error.to_string().contains("no writer is available to check the password"), "{flavor}: {error}");
+        // Nobody waits for those before him.
+        let mut crowd = tokio::task::JoinSet::new();
+        for place in 0..40 {
+            let name = if place % 2 == 0 { "later".to_owned() } else { format!("later{place}") };
+            crowd.spawn(Conn::new(options(&bed, &name, "later-secret")));
+        }
+        for outcome in crowd.join_all().await {
+            assert_eq!(server_error(&outcome.unwrap_err()).0, 2003, "{flavor}: in a crowd");
+        }
         bed.cluster.writer.start().await.unwrap();
         until("a writer judges", async || connect(&bed, "later", "later-secret").await.is_ok()).await;
         bed.stop().await;
