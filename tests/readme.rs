@@ -109,11 +109,16 @@ fn every_driver_is_in_the_table() {
     let sources = [("pypi", "PyPI"), ("npm", "npm"), ("mysql9", "MySQL 9, and on it only"), ("bookworm", "Debian 12")];
     let mut listed = BTreeMap::<&str, Vec<String>>::new();
     for line in include_str!("drivers/list").lines().filter(|line| !line.starts_with('#')) {
-        let [_, version, from, _, name @ ..] = &line.split_whitespace().collect::<Vec<_>>()[..] else {
+        let [_, version, on, from, _, name @ ..] = &line.split_whitespace().collect::<Vec<_>>()[..] else {
             panic!("{line}")
         };
         let (_, source) = sources.iter().find(|(source, _)| source == from).unwrap();
-        listed.entry(source).or_default().push(format!("{} {version}", name.join(" ")));
+        let only = match (*on, *from) {
+            ("mariadb", _) => " (on MariaDB)",
+            ("mysql9", "mysql9") | ("both", _) => "",
+            _ => " (on MySQL)",
+        };
+        listed.entry(source).or_default().push(format!("{} {version}{only}", name.join(" ")));
     }
     let shown = table("from").into_iter().map(|row| (row[0], row[1].split(", ").map(str::to_owned).collect()));
     assert_eq!(shown.collect::<BTreeMap<&str, Vec<String>>>(), listed);

@@ -17,7 +17,7 @@ run({
       execute: (...parts) => connection.execute(...parts),
       async columns(sql, way) {
         const rows = await connection[way](sql);
-        return rows.meta.map((column) => [column.name(), column.orgTable(), column.schema(), column.type, column.flags, column.columnLength, column.scale]);
+        return rows.meta.map((column) => [column.name(), column.orgTable(), column.schema(), column.type, column.flags, column.columnLength, column.scale, column.collation.name, column.dataTypeName]);
       },
       beginTransaction: () => connection.beginTransaction(),
       commit: () => connection.commit(),

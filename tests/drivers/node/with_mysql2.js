@@ -3,7 +3,7 @@
 const mysql = require('mysql2/promise');
 const { run, show } = require('./script.js');
 
-const options = { supportBigNumbers: true, timezone: 'Z', jsonStrings: true };
+const options = { supportBigNumbers: true, timezone: 'Z' };
 
 run({
   version: require('mysql2/package.json').version,
@@ -16,7 +16,7 @@ run({
       execute: (...parts) => first(connection.execute(...parts)),
       async columns(sql, way) {
         const [, columns] = await connection[way](sql);
-        return columns.map((column) => [column.name, column.orgTable, column.schema, column.columnType, column.flags, column.columnLength, column.decimals]);
+        return columns.map((column) => [column.name, column.orgTable, column.schema, column.columnType, column.flags, column.columnLength, column.decimals, column.characterSet]);
       },
       beginTransaction: () => connection.beginTransaction(),
       commit: () => connection.commit(),
