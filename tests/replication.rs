@@ -14,7 +14,7 @@ use mysql_async::prelude::*;
 use tokio::time::timeout;
 use weir::{
     protocol::Capabilities,
-    sandbox::{Cluster, Flavor, REPLICATION},
+    sandbox::{Cluster, Flavor, Mode, REPLICATION, Server},
     telemetry::Pin,
 };
 
@@ -70,6 +70,66 @@ async fn a_real_replica_follows_through_weir() {
         assert_eq!(found, (300, 50 * 299 * 150), "{flavor}");
         drop(conn);
         // It would wait for the end of a transaction, but not for that of a binary log.
+        timeout(PATIENCE, bed.stop()).await.expect("stopped before the deadline");
+    }
+}
+
+/// The counters of a source whose names end so, and their values.
+async fn semi_sync(writer: &Server, end: &str) -> u64 {
+    let rows = writer.rows(&format!("SHOW GLOBAL STATUS LIKE 'Rpl_semi_sync_%{end}'")).await.unwrap();
+    let (_, value): (String, String) = mysql_async::from_row(rows.into_iter().next().unwrap());
+    value.parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_semi_synchronous_replica_acknowledges_through_weir() {
+    for flavor in flavors() {
+        let bed = bed(flavor).await;
+        let (writer, replica, port) = (&bed.cluster.writer, &bed.cluster.replicas[0], bed.port());
+        let (on_writer, on_replica) = match flavor {
+            Flavor::MariaDb => (
+                vec!["SET GLOBAL rpl_semi_sync_master_timeout = 600000", "SET GLOBAL rpl_semi_sync_master_enabled = 1"],
+                vec![
+                    "STOP SLAVE".to_owned(),
+                    "SET GLOBAL rpl_semi_sync_slave_enabled = 1".to_owned(),
+                    format!("CHANGE MASTER TO MASTER_PORT = {port}"),
+                    "START SLAVE".to_owned(),
+                ],
+            ),
+            Flavor::MySql9 => (
+                vec![
+                    "INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'",
+                    "SET GLOBAL rpl_semi_sync_source_timeout = 600000",
+                    "SET GLOBAL rpl_semi_sync_source_enabled = 1",
+                ],
+                vec![
+                    "STOP REPLICA".to_owned(),
+                    "INSTALL PLUGIN rpl_semi_sync_replica SONAME 'semisync_replica.so'".to_owned(),
+                    "SET GLOBAL rpl_semi_sync_replica_enabled = 1".to_owned(),
+                    format!("CHANGE REPLICATION SOURCE TO SOURCE_PORT = {port}"),
+                    "START REPLICA".to_owned(),
+                ],
+            ),
+        };
+        // A plugin is entered into a table.
+        replica.set_mode(Mode::ReadWrite).await.unwrap();
+        for command in on_replica {
+            replica.exec(&command).await.unwrap();
+        }
+        replica.set_mode(Mode::ReadOnly).await.unwrap();
+        for command in on_writer {
+            writer.exec(command).await.unwrap();
+        }
+        until(&format!("{flavor}: the source has a replica"), async || semi_sync(writer, "_clients").await == 1).await;
+        let mut conn = bed.connect().await;
+        conn.query_drop("CREATE TABLE t (id INT PRIMARY KEY)").await.unwrap();
+        // Each waits until the replica has it, and for ten minutes if it does not say so.
+        for id in 0..20 {
+            timeout(PATIENCE, conn.exec_drop("INSERT INTO t VALUES (?)", (id,))).await.expect("acknowledged").unwrap();
+        }
+        assert!(semi_sync(writer, "_yes_tx").await >= 21, "{flavor}");
+        assert_eq!(semi_sync(writer, "_no_tx").await, 0, "{flavor}");
+        drop(conn);
         timeout(PATIENCE, bed.stop()).await.expect("stopped before the deadline");
     }
 }
