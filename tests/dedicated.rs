@@ -5,9 +5,17 @@ mod bed;
 
 use std::time::Instant;
 
-use bed::{Bed, basics, flavors, server_error, until};
+use bed::{
+    Bed, basics, flavors,
+    raw::{Card, MODERN, Raw},
+    relay::Fault,
+    server_error, until,
+};
 use mysql_async::{Conn, prelude::*};
-use weir::sandbox::{Cluster, Flavor};
+use weir::{
+    protocol::{Capabilities, login::Attributes},
+    sandbox::{Cluster, Flavor},
+};
 
 const OFF: &str = "[pool]\nmultiplex = false\nacquire_timeout = \"1s\"\n";
 
@@ -137,5 +145,40 @@ async fn there_must_be_a_connection_for_every_session() {
         connection_id(&mut late).await;
         drop(late);
         bed.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn servers_hear_what_the_client_says_of_itself_where_nobody_shares() {
+    for flavor in flavors() {
+        for (extra, shared) in [(OFF, false), ("", true)] {
+            let cluster = Cluster::start(flavor, 1).await.unwrap();
+            let (bed, relays) = Bed::with_relays(cluster, extra).await;
+            bed.until_serves("db1", true).await;
+            let pairs = [(&b"program_name"[..], &b"shop"[..]), (b"part", b"blue")];
+            let capabilities = MODERN.with(Capabilities::CONNECT_ATTRS);
+            let card = Card { attributes: Attributes::new(pairs), ..Card::app(capabilities) };
+            let own = "\u{c}program_name\u{4}shop\u{4}part\u{4}blue";
+            // Found in a login, and nothing happens to its answer.
+            let listen = |marker| relays.iter().for_each(|relay| relay.on(marker, Fault::CutAtBoundary(usize::MAX)));
+            listen(own);
+            let mut raw = Raw::connect(bed.port(), &card).await.unwrap();
+            for hint in ["/* weir:writer */", "/* weir:server=db1 */"] {
+                assert_eq!(raw.value(format!("{hint} SELECT 1")).await, b"1", "{flavor} {hint}");
+            }
+            let heard = relays.iter().map(|relay| !relay.is_armed()).collect::<Vec<_>>();
+            assert_eq!(heard, [!shared; 2], "{flavor}, shared: {shared}");
+            let view = bed.weir.context.sessions.find(raw.id).unwrap().view(Instant::now());
+            assert_eq!(view.program.as_deref(), Some("shop"), "{flavor}");
+            // Whoever says nothing of itself does not get a connection of which something was said.
+            drop(raw);
+            listen("program_name\u{4}weir");
+            let card = Card { collation: 8, ..Card::app(MODERN) };
+            let mut silent = Raw::connect(bed.port(), &card).await.unwrap();
+            assert_eq!(silent.value("/* weir:writer */ SELECT 1").await, b"1", "{flavor}");
+            assert_eq!(relays[0].is_armed(), !shared, "{flavor}, shared: {shared}");
+            drop(silent);
+            bed.stop().await;
+        }
     }
 }

@@ -11,7 +11,7 @@ use weir::{
     backend::{Identity, Links, Place, ServerConnection},
     config::{Address, ServerTlsMode},
     net::Scratch,
-    protocol::{Capabilities, ResponseTracker, Shape, auth::Credential, code, put_packets},
+    protocol::{Capabilities, ResponseTracker, Shape, auth::Credential, code, login::Attributes, put_packets},
     sandbox::Flavor,
     telemetry::Pin,
 };
@@ -236,7 +236,8 @@ impl OldClient {
     async fn connect(bed: &Bed) -> Self {
         let capabilities = Capabilities::PROTOCOL_41.with(Capabilities::MULTI_RESULTS);
         let credential = Credential::Password((*b"app-secret").into());
-        let identity = Identity { user: "app".into(), credential, capabilities, collation: 45, origin: None };
+        let (user, attributes) = ("app".into(), Attributes::default());
+        let identity = Identity { user, credential, capabilities, collation: 45, origin: None, attributes };
         let address = Address::Tcp { host: "127.0.0.1".into(), port: bed.port() };
         let links = bed.weir.context.cluster.load().links.clone();
         let links = Links { tls: ServerTlsMode::Disabled, ..Links::clone(&links) };

@@ -19,7 +19,7 @@ use weir::{
     backend::{Identity, Links, Place, ServerConnection},
     config::{Address, ServerCompression, ServerTls, ServerTlsMode},
     net::{Scratch, tls},
-    protocol::{Capabilities, auth::Credential, put_packets},
+    protocol::{Capabilities, auth::Credential, login::Attributes, put_packets},
     sandbox::{Cluster, Flavor},
     telemetry::Pin,
 };
@@ -42,6 +42,7 @@ async fn raw(bed: &Bed) -> (ServerConnection, Scratch) {
         capabilities: Capabilities::PROTOCOL_41.with(Capabilities::DEPRECATE_EOF),
         collation: 45,
         origin: None,
+        attributes: Attributes::default(),
     };
     let links = Links {
         tls: ServerTlsMode::Disabled,

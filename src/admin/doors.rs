@@ -138,6 +138,7 @@ pub(super) mod tests {
             id: 7,
             user: "app <b>".into(),
             client: "127.0.0.1:50000".into(),
+            program: Some("shop".into()),
             schema: None,
             phase: "running",
             since: Duration::from_millis(12),

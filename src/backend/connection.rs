@@ -13,7 +13,7 @@ use crate::{
     net::{PacketStream, Scratch},
     protocol::{
         Capabilities, Change, Malformed, OkPacket, Prepared, ProxyHeader, ResultHead, Status, auth::Credential,
-        changes, code, put_packets, query_attributes, wire::Reader,
+        changes, code, login::Attributes, put_packets, query_attributes, wire::Reader,
     },
     session::{CHARACTER_SETS, Settings, Tracking, Value},
     sql::Dialect,
@@ -29,6 +29,8 @@ pub struct Identity {
     pub collation: u8,
     /// What servers are told of the client's address; None: nothing.
     pub origin: Option<ProxyHeader>,
+    /// What servers are told of the client's program. Connections that sessions share have Weir's own.
+    pub attributes: Attributes,
 }
 
 impl Identity {
@@ -43,6 +45,7 @@ impl Identity {
             && self.capabilities == other.capabilities
             && self.collation == other.collation
             && self.user == other.user
+            && self.attributes == other.attributes
     }
 }
 

@@ -17,7 +17,6 @@ use crate::{
     protocol::{
         Capabilities, Greeting, Malformed, ProxyHeader, ServerError,
         auth::{Channel, LoginError, LoginRequest, ServerLogin, ServerStep, TlsUse},
-        login::Attributes,
     },
 };
 
@@ -185,7 +184,7 @@ async fn log_in(
             .with(compression),
         collation: identity.collation.into(),
         max_packet: 1 << 30,
-        attributes: Attributes::new([(&b"program_name"[..], &b"weir"[..])]),
+        attributes: identity.attributes.clone(),
         tls: match links.tls {
             ServerTlsMode::Disabled => TlsUse::Disabled,
             ServerTlsMode::Preferred => TlsUse::Preferred,

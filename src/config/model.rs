@@ -226,7 +226,7 @@ pub struct Pool {
     pub idle_timeout: Duration,
     pub max_age: Duration,
     pub acquire_timeout: Duration,
-    /// Whether sessions share server connections. Always true for now.
+    /// Whether sessions share server connections. Where they do not, servers hear the clients' connection attributes.
     pub multiplex: bool,
     /// Whether servers are told the client's address (PROXY protocol, version 2). Then only clients of one address share
     /// connections.

@@ -78,6 +78,8 @@ pub struct SessionView {
     pub id: u32,
     pub user: String,
     pub client: String,
+    /// What the client calls itself: its connection attribute `program_name`.
+    pub program: Option<String>,
     pub schema: Option<String>,
     /// `idle`, `running`, `login`.
     pub phase: &'static str,

@@ -18,6 +18,7 @@ use std::{
 use super::SessionView;
 use crate::{
     backend::Server,
+    protocol::login::Attributes,
     telemetry::{Pin, Reason},
 };
 
@@ -25,6 +26,9 @@ use crate::{
 /// server, as from inside a procedure, names nobody there, nor does a server's id name one of Weir's sessions. There is
 /// a bit above it for the clients that take ids for signed.
 const FIRST: u32 = 1 << 30;
+
+/// So many characters of a program's name are kept.
+const MOST_OF_PROGRAM: usize = 64;
 
 /// Every session by its id.
 #[derive(Debug, Default)]
@@ -50,6 +54,8 @@ pub struct SessionHandle {
 #[derive(Debug, Clone)]
 struct Live {
     user: String,
+    /// What the client calls itself: its connection attribute `program_name`.
+    program: Option<String>,
     schema: Option<String>,
     phase: &'static str,
     since: Instant,
@@ -96,6 +102,7 @@ impl Registry {
         };
         let live = Live {
             user: String::new(),
+            program: None,
             schema: None,
             phase: "login",
             since: Instant::now(),
@@ -164,8 +171,10 @@ impl SessionHandle {
     }
 
     /// The client is who it says, and waits with its first statement.
-    pub fn logged_in(&self, user: &str, schema: Option<&[u8]>, now: Instant) {
+    pub fn logged_in(&self, user: &str, schema: Option<&[u8]>, attributes: &Attributes, now: Instant) {
         let mut live = self.live();
+        let program = attributes.value(b"program_name").map(String::from_utf8_lossy);
+        live.program = program.map(|name| name.chars().take(MOST_OF_PROGRAM).collect());
         live.user = user.to_owned();
         live.schema = schema.map(|name| String::from_utf8_lossy(name).into_owned());
         live.phase = "idle";
@@ -210,6 +219,7 @@ impl SessionHandle {
         SessionView {
             id: self.id,
             user: live.user,
+            program: live.program,
             client: self.client.clone(),
             schema: live.schema,
             phase: live.phase,

@@ -222,6 +222,21 @@ impl Attributes {
         Self(bytes)
     }
 
+    /// Weir's own, for connections that sessions share.
+    pub fn of_weir() -> Self {
+        Self::new([(&b"program_name"[..], &b"weir"[..])])
+    }
+
+    /// Those that are well formed.
+    pub fn well_formed(&self) -> Self {
+        Self::new(self.iter())
+    }
+
+    /// The value of one.
+    pub fn value(&self, name: &[u8]) -> Option<&[u8]> {
+        self.iter().find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+
     /// The pairs, up to the first one that is malformed.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let mut reader = Reader::new(&self.0);
@@ -354,6 +369,9 @@ mod tests {
         assert_eq!(attributes.iter().collect::<Vec<_>>(), pairs);
         attributes.0.extend_from_slice(b"\x01c\x09short");
         assert_eq!(attributes.iter().collect::<Vec<_>>(), pairs);
+        assert_eq!(attributes.well_formed(), Attributes::new(pairs));
+        let values = [&b"a"[..], b"b", b"c"].map(|name| attributes.value(name));
+        assert_eq!(values, [Some(&b"1"[..]), Some(b""), None]);
     }
 
     proptest! {

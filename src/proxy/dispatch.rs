@@ -9,7 +9,7 @@ use super::{
     login,
     passthrough::Users,
     request::{Body, Request},
-    session::{End, Session},
+    session::{End, Session, told_of},
 };
 use crate::{
     backend::Identity,
@@ -293,7 +293,9 @@ impl Session {
         let credential = self.authenticate(&change).await?;
         let user = String::from_utf8_lossy(&change.user).into_owned();
         let collation = change.collation.map_or(self.identity.collation, |collation| collation as u8);
-        let identity = Identity { user: user.into(), credential, collation, ..Identity::clone(&self.identity) };
+        let attributes = told_of(&change.attributes, self.worker.config().pool.multiplex);
+        let user = user.into();
+        let identity = Identity { user, credential, collation, attributes, ..Identity::clone(&self.identity) };
         let required = self.state.required().cloned();
         self.identity = Arc::new(identity);
         self.state = SessionState::new(None);
@@ -301,7 +303,8 @@ impl Session {
         self.state.require(required);
         self.keep_ignoring_space();
         self.statements.clear();
-        self.entry.handle.logged_in(&self.identity.user, change.schema.as_deref(), std::time::Instant::now());
+        let (schema, now) = (change.schema.as_deref(), std::time::Instant::now());
+        self.entry.handle.logged_in(&self.identity.user, schema, &change.attributes, now);
         self.find_room()?;
         if let Some(schema) = change.schema {
             self.enter_schema(&schema).await?;

@@ -17,6 +17,7 @@ use crate::{
     protocol::{
         Capabilities, ProxyHeader, ServerError,
         auth::{Account, Credential, LoginError, Stored, Verdict},
+        login::Attributes,
     },
     sql::Dialect,
 };
@@ -78,7 +79,8 @@ impl Users {
 
     fn identity(&self, user: &str, credential: Credential, origin: Option<ProxyHeader>) -> Arc<Identity> {
         let capabilities = Capabilities::PROTOCOL_41;
-        Arc::new(Identity { user: user.into(), credential, capabilities, collation: COLLATION, origin })
+        let (user, attributes) = (user.into(), Attributes::of_weir());
+        Arc::new(Identity { user, credential, capabilities, collation: COLLATION, origin, attributes })
     }
 
     async fn log_in(&self, arrived: Instant, user: &[u8], credential: &Credential) -> Verdict {

@@ -17,7 +17,7 @@ use crate::{
     config::{Algorithm, ClientTlsMode, Config, Route},
     context::{Calls, Entry, Kill},
     net::{Method, PacketStream, Part, ReadError, Scratch, Stream},
-    protocol::{Capabilities, Command, OkPacket, ProxyHeader, ServerError, Status, greeting::Nonce},
+    protocol::{Capabilities, Command, OkPacket, ProxyHeader, ServerError, Status, greeting::Nonce, login::Attributes},
     session::{Fate, SessionState, Tracking},
     sql::Dialect,
     telemetry::Pin,
@@ -145,6 +145,11 @@ fn offered(config: &Config, cluster: &Cluster) -> Capabilities {
     offered
 }
 
+/// What servers are told of a client's program: all that it said if nobody shares its connections.
+pub(super) fn told_of(said: &Attributes, shared: bool) -> Attributes {
+    if shared { Attributes::of_weir() } else { said.well_formed() }
+}
+
 impl Session {
     /// Lets a client in, chooses its schema and says OK. None: it was refused, and has been told why.
     async fn open(worker: Rc<Worker>, stream: Stream, entry: Entry, host: String, route: Route) -> Option<Self> {
@@ -197,9 +202,10 @@ impl Session {
             capabilities: capabilities.fingerprint().with(Capabilities::PROTOCOL_41),
             collation: login.head.collation,
             origin,
+            attributes: told_of(&login.attributes, worker.config().pool.multiplex),
         };
         let schema = login.schema.as_deref().filter(|name| !name.is_empty());
-        entry.handle.logged_in(&identity.user, schema, std::time::Instant::now());
+        entry.handle.logged_in(&identity.user, schema, &login.attributes, std::time::Instant::now());
         let mut session = Self {
             worker,
             client: packets,

@@ -28,12 +28,20 @@ pub struct Card {
     pub schema: Option<Vec<u8>>,
     pub capabilities: Capabilities,
     pub collation: u16,
+    pub attributes: Attributes,
 }
 
 impl Card {
     /// The user `app` in the schema `app`.
     pub fn app(capabilities: Capabilities) -> Self {
-        Self { user: "app", password: "app-secret", schema: Some(b"app".to_vec()), capabilities, collation: 45 }
+        Self {
+            user: "app",
+            password: "app-secret",
+            schema: Some(b"app".to_vec()),
+            capabilities,
+            collation: 45,
+            attributes: Attributes::default(),
+        }
     }
 }
 
@@ -90,7 +98,7 @@ impl Raw {
             capabilities: card.capabilities,
             collation: card.collation,
             max_packet: 1 << 30,
-            attributes: Attributes::default(),
+            attributes: card.attributes.clone(),
             tls: TlsUse::Disabled,
         };
         let (mut login, mut step) = ServerLogin::begin(&greeting, request, Channel::Plain);

@@ -52,6 +52,7 @@ fn session_row(session: &SessionView) -> Row {
         Cell::Number(session.id.into()),
         word(&session.user),
         word(&session.client),
+        word_or_null(session.program.as_deref()),
         word_or_null(session.schema.as_deref()),
         word(session.phase),
         millis(session.since),

@@ -66,6 +66,7 @@ static STATEMENTS: &[Statement] = &[
             number("id"),
             text("user"),
             text("client"),
+            text("program"),
             text("schema"),
             text("phase"),
             number("since_ms"),
