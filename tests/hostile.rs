@@ -6,7 +6,7 @@ mod bed;
 
 use std::time::{Duration, Instant};
 
-use bed::{Bed, PATIENCE, flavors, http, server_error, until};
+use bed::{Bed, PATIENCE, flavors, http, resident, server_error, until};
 use mysql_async::{Conn, prelude::*};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -299,7 +299,7 @@ async fn too_many_clients() {
 async fn ten_thousand_come_and_go() {
     let Some(bed) = bed("").await else { return };
     let mut witness = bed.connect().await;
-    let before = memory();
+    let before = resident();
     for round in 0..100 {
         let mut crowd = Vec::new();
         for _ in 0..100 {
@@ -324,16 +324,10 @@ async fn ten_thousand_come_and_go() {
     let (_, metrics) = http::get(door, "/metrics").await;
     assert!(metrics.contains("weir_clients 1\n"), "{metrics}");
     assert!(metrics.contains("weir_clients_total 10001\n"), "{metrics}");
-    let grown = memory().saturating_sub(before);
-    assert!(grown < 64 << 20, "{grown} bytes more than before");
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 64, "{grown} MiB more than before");
     drop(witness);
     bed.stop().await;
-}
-
-/// Resident bytes of this process, which Weir runs in.
-fn memory() -> u64 {
-    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
-    text.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
 }
 
 #[tokio::test]
@@ -352,7 +346,7 @@ async fn a_client_that_does_not_read() {
         .query_drop("INSERT INTO big SELECT a.v FROM big a, (SELECT 1 UNION SELECT 2 UNION SELECT 3) b")
         .await
         .unwrap();
-    let before = memory();
+    let before = resident();
     let mut deaf = Vec::new();
     for _ in 0..4 {
         let mut raw = Raw::admitted(&bed).await;
@@ -362,8 +356,8 @@ async fn a_client_that_does_not_read() {
     }
     // They hold every connection there is, for as long as `client_write` says.
     witness.query_drop("SELECT 1").await.unwrap();
-    let grown = memory().saturating_sub(before);
-    assert!(grown < 64 << 20, "{grown} bytes more than before");
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 64, "{grown} MiB more than before");
     only(&bed, 1).await;
     drop((deaf, witness));
     bed.stop().await;

@@ -11,7 +11,7 @@ use std::{
 use tokio::time::sleep;
 
 use super::{
-    observe::ReplyObserver,
+    observe::{Exchanged, ReplyObserver},
     prepared::{ClientStatements, Legs},
     relay::{Relay, RelayError},
     request::{Body, Request, with_statement_id},
@@ -24,35 +24,11 @@ use crate::{
     context::Kill,
     net::Scratch,
     protocol::{
-        Capabilities, Prepared, ResponseTracker, ServerError, Shape, Status, code, gtid::Position, put_packets,
-        query_attributes,
+        Capabilities, ResponseTracker, ServerError, Shape, code, gtid::Position, put_packets, query_attributes,
     },
     session::Settings,
     sql::{Effects, Kind},
 };
-
-/// What a complete reply said.
-#[derive(Debug, Default)]
-pub struct Exchanged {
-    /// The error that ended it.
-    pub error: Option<u16>,
-    /// That was because the server takes no writes.
-    pub read_only: bool,
-    pub status: Status,
-    /// Its last packet was an EOF, which has no room for changes.
-    pub ended_by_eof: bool,
-    pub warnings: u16,
-    /// The last that was told; 0: none.
-    pub insert_id: u64,
-    /// Of the last OK.
-    pub affected_rows: u64,
-    /// The client's id and the server's answer to `COM_STMT_PREPARE`.
-    pub prepared: Option<(u32, Prepared)>,
-    /// Bytes that the client was sent.
-    pub sent: u64,
-    /// The error that the client was not sent.
-    withheld: Option<ServerError>,
-}
 
 /// Why there is no complete reply. Unless it says so, the connection is of no use any more.
 #[derive(Debug)]
@@ -319,16 +295,8 @@ impl Session {
             tracking,
             withhold: request.withhold,
             commits: uses_global(&config).then_some(&*self.worker.context),
-            withheld: None,
             statement_id,
-            prepared: None,
-            error: None,
-            read_only: false,
-            status: Status::default(),
-            ended_by_eof: false,
-            warnings: 0,
-            insert_id: 0,
-            affected_rows: 0,
+            said: Exchanged::default(),
         };
         let (client, server) = (&mut self.client, &mut connection.packets);
         let mut relay = Relay::new(client, server, &mut tracker, &mut observer, &scratch, silence);
@@ -339,23 +307,7 @@ impl Session {
         let run = relay.run().await;
         self.worker.shard().bytes_in.add(relay.received);
         let (error, boundary) = match run {
-            Ok(()) => {
-                let ReplyObserver { error, read_only, status, withheld, ended_by_eof, warnings, .. } = observer;
-                let ReplyObserver { insert_id, affected_rows, .. } = observer;
-                let prepared = observer.prepared.map(|prepared| (statement_id, prepared));
-                return Ok(Exchanged {
-                    error,
-                    read_only,
-                    status,
-                    ended_by_eof,
-                    warnings,
-                    insert_id,
-                    affected_rows,
-                    prepared,
-                    sent: 0,
-                    withheld,
-                });
-            }
+            Ok(()) => return Ok(observer.said),
             Err(RelayError::Client) => return Err(Failure::Client),
             // The packets in front of the malformed one were counted, and may not have been passed on.
             Err(error @ RelayError::Malformed(_)) => (error, None),

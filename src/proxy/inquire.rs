@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::time::timeout;
 
 use super::{
-    exchange::Exchanged,
+    observe::Exchanged,
     request::Request,
     session::{End, Held, OWN_COMMAND, Session},
 };

@@ -1,7 +1,7 @@
 //! What a session learns from a complete reply: writes that reads must see, statements, cursors, pins.
 
 use super::{
-    exchange::Exchanged,
+    observe::Exchanged,
     request::{Body, Request},
     session::{End, Held, Session},
 };

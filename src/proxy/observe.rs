@@ -45,6 +45,31 @@ pub fn tells_read_only(error: &ServerError) -> bool {
     }
 }
 
+/// What a complete reply said.
+#[derive(Debug, Default)]
+pub struct Exchanged {
+    /// The error that ended it.
+    pub error: Option<u16>,
+    /// That was because the server takes no writes.
+    pub read_only: bool,
+    /// Of the last packet that had some.
+    pub status: Status,
+    /// Its last packet was an EOF, which has no room for changes.
+    pub ended_by_eof: bool,
+    /// That the last result had.
+    pub warnings: u16,
+    /// The last that was told; 0: none.
+    pub insert_id: u64,
+    /// Of the last OK.
+    pub affected_rows: u64,
+    /// The client's id and the server's answer to `COM_STMT_PREPARE`.
+    pub prepared: Option<(u32, Prepared)>,
+    /// Bytes that the client was sent.
+    pub sent: u64,
+    /// The error that the client was not sent.
+    pub withheld: Option<ServerError>,
+}
+
 /// Watches one reply.
 pub struct ReplyObserver<'a> {
     pub state: &'a mut SessionState,
@@ -61,26 +86,10 @@ pub struct ReplyObserver<'a> {
     pub withhold: Withhold,
     /// Who is told of commits, for reads that must see those of all sessions; None: there are none.
     pub commits: Option<&'a Context>,
-    /// The error that was kept from the client.
-    pub withheld: Option<ServerError>,
     /// The id that a prepared statement gets towards the client.
     pub statement_id: u32,
-    /// What a `COM_STMT_PREPARE` was answered.
-    pub prepared: Option<Prepared>,
-    /// The error that ended the reply.
-    pub error: Option<u16>,
-    /// That was because the server takes no writes.
-    pub read_only: bool,
-    /// The status flags of the last packet that had some.
-    pub status: Status,
-    /// The last packet was an EOF.
-    pub ended_by_eof: bool,
-    /// Warnings that the last result had.
-    pub warnings: u16,
-    /// The last insert id that was told.
-    pub insert_id: u64,
-    /// The affected rows that were told last.
-    pub affected_rows: u64,
+    /// What the reply said so far.
+    pub said: Exchanged,
 }
 
 impl Observer for ReplyObserver<'_> {
@@ -89,11 +98,11 @@ impl Observer for ReplyObserver<'_> {
         match control.kind {
             ControlKind::Ok => {
                 let ok = OkPacket::parse(payload)?;
-                self.status = ok.status;
-                self.warnings = ok.warnings;
-                self.affected_rows = ok.affected_rows;
+                self.said.status = ok.status;
+                self.said.warnings = ok.warnings;
+                self.said.affected_rows = ok.affected_rows;
                 if ok.insert_id != 0 {
-                    self.insert_id = ok.insert_id;
+                    self.said.insert_id = ok.insert_id;
                 }
                 let before = self.state.in_explicit_transaction();
                 self.state.observe(&ok, self.statement.kind, self.statement.effects);
@@ -115,9 +124,9 @@ impl Observer for ReplyObserver<'_> {
             }
             ControlKind::Eof => {
                 let eof = OkPacket::parse_eof(payload)?;
-                self.status = eof.status;
-                self.warnings = eof.warnings;
-                self.ended_by_eof = control.last;
+                self.said.status = eof.status;
+                self.said.warnings = eof.warnings;
+                self.said.ended_by_eof = control.last;
                 self.state.observe_eof(&eof, self.statement.kind, self.statement.effects);
                 let flagged = self.is_told_all() || self.chosen().is_some_and(Tracking::flags_reads);
                 if eof.status.has(Status::SESSION_STATE_CHANGED) && !flagged {
@@ -127,16 +136,16 @@ impl Observer for ReplyObserver<'_> {
             }
             ControlKind::Err => {
                 let error = ServerError::parse(payload)?;
-                self.error = Some(error.code);
-                self.read_only = Withhold::ReadOnly.covers(&error);
+                self.said.error = Some(error.code);
+                self.said.read_only = Withhold::ReadOnly.covers(&error);
                 if unseen && self.withhold.covers(&error) {
-                    self.withheld = Some(error);
+                    self.said.withheld = Some(error);
                     return Ok(Verdict::Withhold);
                 }
                 if self.state.status().has(Status::IN_READ_ONLY_TRANSACTION) && tells_read_only(&error) {
                     // A replica finds its own reason before the one that a single server has.
                     let told = ServerError::read_only_transaction(self.dialect);
-                    self.error = Some(told.code);
+                    self.said.error = Some(told.code);
                     return replace_payload(packet, &told.payload(Capabilities::PROTOCOL_41)).map(Verdict::Pass);
                 }
                 if self.overdue.get() && error.code == ServerError::interrupted().code {
@@ -146,7 +155,7 @@ impl Observer for ReplyObserver<'_> {
                 }
             }
             ControlKind::Prepared => {
-                self.prepared = Some(Prepared::parse(payload, self.capabilities)?);
+                self.said.prepared = Some((self.statement_id, Prepared::parse(payload, self.capabilities)?));
                 let place = HEADER + Prepared::ID.start..HEADER + Prepared::ID.end;
                 packet
                     .get_mut(place)
@@ -215,16 +224,8 @@ mod tests {
             tracking: Some(&tracking),
             withhold: Withhold::Nothing,
             commits: None,
-            withheld: None,
             statement_id: 0,
-            prepared: None,
-            error: None,
-            read_only: false,
-            status: Status::default(),
-            ended_by_eof: false,
-            warnings: 0,
-            insert_id: 0,
-            affected_rows: 0,
+            said: Exchanged::default(),
         };
         let control = Control { kind: ControlKind::Ok, length: packet.len(), last: true };
         let Verdict::Pass(length) = observer.control(control, &mut packet, true).unwrap() else { panic!("withheld") };

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tokio::time::timeout;
 
 use super::{
-    exchange::Exchanged,
+    observe::Exchanged,
     request::{Body, Request},
     session::{Held, OWN_COMMAND, Session},
 };

@@ -3,7 +3,7 @@
 //! its reply by then.
 
 use super::{
-    exchange::Exchanged,
+    observe::Exchanged,
     request::{Body, Request},
     session::{Held, Session},
 };
