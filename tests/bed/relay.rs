@@ -61,7 +61,12 @@ type Trap = Arc<Mutex<Option<(Vec<u8>, Fault)>>>;
 
 impl Relay {
     pub async fn start(target: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at("127.0.0.1:0", target).await
+    }
+
+    /// Listens on an address of the test's choice.
+    pub async fn start_at(address: &str, target: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (line, watching) = watch::channel(Line::Open);
         let trap = Trap::default();

@@ -1,16 +1,21 @@
-//! `srv:` addresses: servers come and go as the DNS says.
+//! Names for addresses: behind `srv:` servers come and go as the DNS says, and a name may move to another address.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod bed;
 
+use std::{fs, process::Command};
+
 use bed::{
-    Bed,
+    Bed, Folder, PATIENCE, basics,
     dns::{Dns, Says},
     flavors,
+    process::Process,
     readers::{Readers, fill},
+    relay::{Line, Relay},
     server_error, until,
 };
-use mysql_async::prelude::*;
+use mysql_async::{Conn, OptsBuilder, prelude::*};
+use tokio::time::timeout;
 use weir::{
     cli::check::check,
     config::{self, ProcessSecrets},
@@ -125,4 +130,88 @@ async fn a_check_looks_names_up() {
     dns.say(Says::Code(3));
     let table = check(&config).await.to_string();
     assert!(table.contains("srv:_mysql._tcp.db.example"), "{table}");
+}
+
+/// `weir run` that finds its names in a file of the test; None: the system lets nobody have a view of its own of files.
+fn with_hosts(hosts: &str, config: &str) -> Option<Process> {
+    let ways: [&[&str]; 2] = [&["--mount"], &["--user", "--map-root-user", "--mount"]];
+    let allowed =
+        |way: &&&[&str]| Command::new("unshare").args(**way).arg("true").status().is_ok_and(|it| it.success());
+    let way = ways.iter().find(allowed)?;
+    let mut command = Command::new("unshare");
+    command.args(*way).args(["sh", "-c", "mount --bind \"$0\" /etc/hosts && exec \"$@\"", hosts]);
+    command.args([env!("CARGO_BIN_EXE_weir"), "run", "--config", config]);
+    Some(Process::spawn(command))
+}
+
+/// Two places with one port that the name `db.test` can lead to, and a client of Weir, which knows that name alone.
+struct Move {
+    here: Relay,
+    there: Relay,
+    hosts: String,
+    conn: Conn,
+    _weir: Process,
+    _folder: Folder,
+}
+
+impl Move {
+    /// The name leads to the writer; the other place is another server's, if there is one.
+    async fn prepare(cluster: &Cluster, extra: &str) -> Option<Self> {
+        let other = cluster.replicas.first().unwrap_or(&cluster.writer);
+        let here = Relay::start(cluster.writer.address()).await;
+        let there = Relay::start_at(&format!("127.0.0.2:{}", here.address.port()), other.address()).await;
+        let folder = Folder::new("hosts");
+        let hosts = folder.file("hosts", "127.0.0.1 db.test\n");
+        let name = format!("db.test:{}", here.address.port());
+        let servers = |text: &str| text.replace(&cluster.writer.address().to_string(), &name);
+        // The replica is no server of Weir's.
+        let text = match basics(cluster).split_once("[[servers]]\nname = \"db1\"") {
+            Some((before, after)) => format!("{before}{}", &after[after.find("[[users]]").unwrap()..]),
+            None => basics(cluster),
+        };
+        let Some(weir) = with_hosts(&hosts, &folder.file("weir.toml", &(servers(&text) + extra))) else {
+            eprintln!("skipped: no mount namespace is to be had");
+            return None;
+        };
+        let port = weir.address("listening").await.port();
+        let options = OptsBuilder::default().ip_or_hostname("127.0.0.1").tcp_port(port).prefer_socket(false);
+        let mut conn = Conn::new(options.user(Some("app")).pass(Some("app-secret"))).await.unwrap();
+        until("it is served", async || conn.query_drop("DO 1").await.is_ok()).await;
+        Some(Self { here, there, hosts, conn, _weir: weir, _folder: folder })
+    }
+
+    /// Into the same file, which is what is mounted.
+    fn lead_there(&self) {
+        fs::write(&self.hosts, "127.0.0.2 db.test\n").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_moves_to_another_address_is_followed() {
+    let Some(flavor) = flavors().into_iter().next() else { return };
+    let cluster = Cluster::start(flavor, 0).await.unwrap();
+    let Some(mut moves) = Move::prepare(&cluster, "").await else { return };
+    moves.there.set(Line::Closed);
+    moves.conn.query_drop("DO 1").await.unwrap();
+    moves.lead_there();
+    moves.there.set(Line::Open);
+    moves.here.set(Line::Closed);
+    until("it is served from there", async || moves.conn.query_drop("DO 1").await.is_ok()).await;
+}
+
+/// Its thread's number is somebody else's at the place where the name leads by now.
+#[tokio::test]
+async fn a_statement_is_stopped_where_it_runs_wherever_its_name_leads() {
+    let rule = "[[rules]]\nname = \"short\"\nregex = \"SLEEP\"\ntimeout = \"1s\"\n";
+    for flavor in flavors() {
+        let cluster = Cluster::start(flavor, 1).await.unwrap();
+        let Some(mut moves) = Move::prepare(&cluster, rule).await else { return };
+        moves.conn.query_drop("BEGIN").await.unwrap();
+        moves.lead_there();
+        let slow =
+            moves.conn.query_drop("SELECT 1 FROM (SELECT 1 AS a UNION SELECT 2) AS x WHERE SLEEP(300) = 0 AND a > 0");
+        let stopped = timeout(PATIENCE, slow).await.expect("it is stopped").unwrap_err();
+        assert_eq!(server_error(&stopped).0, 3024, "{flavor}: {stopped}");
+        moves.conn.query_drop("ROLLBACK").await.unwrap();
+    }
 }
