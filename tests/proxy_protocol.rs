@@ -32,7 +32,12 @@ async fn bed(flavor: Flavor, network: &str, extra: &str) -> Bed {
     let trusting = format!("{listener}proxy_protocol = [\"{network}\"]\n");
     // The fewest connections, so that they are shared wherever they can be.
     let few = "role = \"writer\"\nmax_connections = 1\n";
-    let text = bed::basics(&cluster).replace(listener, &trusting).replace("role = \"writer\"\n", few) + extra;
+    let basics = bed::basics(&cluster).replace(listener, &trusting).replace("role = \"writer\"\n", few);
+    // A key of no section comes first.
+    let text = match extra.starts_with("auth = ") {
+        true => format!("{extra}{basics}"),
+        false => format!("{basics}{extra}"),
+    };
     Bed::with_config(cluster, &text).await
 }
 
@@ -151,6 +156,35 @@ async fn servers_are_told_who_the_client_is() {
     assert_eq!(connect(&bed, V1_V6).await.value(user).await, b"app@2001:db8::9");
     // What has no address is told as Weir's own.
     assert_eq!(connect(&bed, V2_LOCAL).await.value(user).await, b"app@127.0.0.1");
+    bed.stop().await;
+}
+
+#[tokio::test]
+async fn servers_judge_users_by_the_address_that_they_are_told() {
+    let flavor = Flavor::MariaDb;
+    if !flavors().contains(&flavor) {
+        return;
+    }
+    let bed = bed(flavor, "127.0.0.1", "auth = \"passthrough\"\n[pool]\nproxy_protocol = true\n").await;
+    for sql in [
+        "SET GLOBAL proxy_protocol_networks = '127.0.0.1'",
+        "CREATE USER guest@'10.1.2.3' IDENTIFIED BY 'three'",
+        "CREATE USER guest@'10.1.2.4' IDENTIFIED BY 'four'",
+    ] {
+        bed.cluster.writer.exec(sql).await.unwrap();
+    }
+    let card = |password| Card { user: "guest", password, schema: None, ..Card::app(MODERN) };
+    // Twice: what is remembered of one address says nothing of the other.
+    for _ in 0..2 {
+        for (header, right, wrong, host) in [(V1, "three", "four", "10.1.2.3"), (V1_OTHER, "four", "three", "10.1.2.4")]
+        {
+            let mut raw = Raw::log_in(introduced(bed.port(), header).await, &card(right)).await.unwrap();
+            assert_eq!(raw.value("SELECT CURRENT_USER()").await, format!("guest@{host}").as_bytes());
+            let refused = Raw::log_in(introduced(bed.port(), header).await, &card(wrong)).await.err().unwrap();
+            let text = format!("error 1045 (28000): Access denied for user 'guest'@'{host}' (using password: YES)");
+            assert_eq!(refused.to_string(), text);
+        }
+    }
     bed.stop().await;
 }
 

@@ -90,7 +90,7 @@ fn passthrough(section: &mut Section<'_, '_>) -> Passthrough {
     let default = Passthrough::default();
     Passthrough {
         ttl: section.field("ttl", brief).unwrap_or(default.ttl),
-        max_users: section.field("max_users", whole(1..=1_000_000)).unwrap_or(default.max_users),
+        max_users: section.field("max_users", whole(1..=100_000)).unwrap_or(default.max_users),
     }
 }
 

@@ -96,7 +96,7 @@ fn bad_values() {
         ("auth = 'password'", "auth: unknown value `password`; it is one of: users, passthrough"),
         ("passthrough.ttl = '0s'", "must be longer than 0s"),
         ("passthrough.ttl = '25h'", "passthrough.ttl: must be at most 1d"),
-        ("passthrough.max_users = 0", "must be from 1 to 1000000, found 0"),
+        ("passthrough.max_users = 0", "must be from 1 to 100000, found 0"),
         ("pool.max_age = '0s'", "must be longer than 0s"),
         ("pool.multiplex = 1", "pool.multiplex: expected true or false"),
         ("pool.acquire_timeout = '0s'", "must be longer than 0s"),
