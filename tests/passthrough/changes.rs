@@ -1,7 +1,5 @@
 //! Passwords, users, writers and configs that change under who is logged in.
 
-use std::time::{Duration, Instant};
-
 use mysql_async::prelude::*;
 use tokio::time::sleep;
 
