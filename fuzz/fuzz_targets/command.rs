@@ -4,14 +4,14 @@
 use libfuzzer_sys::fuzz_target;
 use weir::protocol::{Capabilities, Command};
 
-fuzz_target!(|input: (bool, &[u8])| {
-    let (attributes, payload) = input;
-    let capabilities = if attributes { Capabilities::QUERY_ATTRIBUTES } else { Capabilities::NONE };
-    let Ok(command) = Command::parse(payload, capabilities) else { return };
+fuzz_target!(|input: (u64, &[u8])| {
+    let (capabilities, payload) = input;
+    let Ok(command) = Command::parse(payload, Capabilities::from_bits(capabilities)) else { return };
     let body = match command {
         Command::InitDb(body) | Command::Query(body) | Command::ChangeUser(body) | Command::Prepare(body) => body,
         Command::FieldList { table } => table,
         Command::Execute(execute) => execute.parameters,
+        Command::BulkExecute(bulk) => bulk.parameters,
         Command::LongData { data, .. } => data,
         _ => return,
     };
