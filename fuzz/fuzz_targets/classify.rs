@@ -3,7 +3,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use weir::sql::{
-    Dialect, Kind, Mode, advisory_locks, assigned_literals, belonging, classify, digest, normalised, tables, user_variables,
+    Dialect, Kind, Mode, advisory_locks, assigned_literals, belonging, called, classify, digest, is_reported, normalised,
+    tables, unscoped_variables, user_variables,
 };
 
 fuzz_target!(|input: (u8, &[u8])| {
@@ -19,6 +20,9 @@ fuzz_target!(|input: (u8, &[u8])| {
     digest(sql, mode);
     normalised(sql, mode);
     belonging(sql, mode);
+    called(sql, mode);
+    is_reported(sql, mode);
+    unscoped_variables(sql, mode);
     advisory_locks(sql, mode);
     assigned_literals(sql, mode);
     user_variables(sql, mode).for_each(drop);

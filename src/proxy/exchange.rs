@@ -11,6 +11,8 @@ use std::{
 use tokio::time::sleep;
 
 use super::{
+    calls::{self, Procedure},
+    front::{prepare_again, read_alignment, wait_query, waited},
     observe::{Exchanged, ReplyObserver},
     prepared::{ClientStatements, Legs},
     relay::{Relay, RelayError},
@@ -19,14 +21,12 @@ use super::{
     silence::{Silence, Vigil},
 };
 use crate::{
-    backend::{Alignment, ConnectError, PreparedText, Reports, ServerConnection},
+    backend::{Alignment, ConnectError, Reports, ServerConnection},
     config::{Config, Consistency},
     context::Kill,
-    net::Scratch,
     protocol::{
         Capabilities, ResponseTracker, ServerError, Shape, code, gtid::Position, put_packets, query_attributes,
     },
-    session::Settings,
     sql::{Effects, Kind},
 };
 
@@ -201,13 +201,17 @@ impl Session {
             let wait = wait_query(position, self.worker.config().reads.wait_timeout);
             front.query(connection.capabilities, wait.as_bytes());
         }
+        let procedure = self.procedure(request);
+        if let Procedure::Asked(sql) = &procedure {
+            front.query(connection.capabilities, sql.as_bytes());
+        }
         let mut bytes = front.bytes;
         let sequence = self.put_request(&mut bytes, connection, request)?;
         connection.put_closing(&mut bytes);
         silence.expects_reply();
         connection.packets.write_bytes(&bytes).await.map_err(ConnectError::from)?;
         scratch.leave_spare(bytes);
-        if aligned > 0 || wait.is_some() {
+        if front.replies > 0 {
             silence.expects_own();
         }
         read_alignment(connection, aligned, &scratch).await?;
@@ -215,8 +219,14 @@ impl Session {
         if wait.is_some() && !waited(connection, &scratch).await? {
             return Err(Failure::Stale);
         }
+        let hides = match procedure {
+            Procedure::None => false,
+            Procedure::Asked(_) => calls::hides(connection, &scratch, self.mode()).await?,
+            Procedure::Unknown => true,
+        };
         silence.expects_reply();
-        self.relay(connection, request, sequence, overdue, silence).await
+        let exchanged = self.relay(connection, request, sequence, overdue, silence).await?;
+        Ok(Exchanged { hides, ..exchanged })
     }
 
     /// Returns the sequence number that the reply begins with.
@@ -327,61 +337,8 @@ fn understood<'a>(payload: &'a [u8], sql: &[u8], client: Capabilities, server: C
     }
 }
 
-/// Swallows the replies to an alignment.
-async fn read_alignment(connection: &mut ServerConnection, replies: usize, scratch: &Scratch) -> Result<(), Failure> {
-    for _ in 0..replies {
-        connection.read_reply(scratch).await.map_err(|error| match error {
-            // Unknown, or forbidden by now.
-            ConnectError::Refused(error) if matches!(error.code, 1044 | 1049) => Failure::NoSchema,
-            other => other.into(),
-        })?;
-    }
-    Ok(())
-}
-
-/// Prepares a statement that the connection does not have. `reading` is the session's settings, but for what the text
-/// was read under first: more must not be touched, as `SET autocommit` would commit a transaction that is open.
-async fn prepare_again(
-    connection: &mut ServerConnection,
-    text: &Arc<PreparedText>,
-    reading: &Arc<Settings>,
-    scratch: &Scratch,
-    silence: &Silence,
-) -> Result<(), Failure> {
-    let mut front = Alignment::default();
-    front.settings(connection, reading);
-    let aligned = front.replies;
-    front.push(code::STMT_PREPARE, &text.sql);
-    connection.packets.write_bytes(&front.bytes).await.map_err(ConnectError::from)?;
-    silence.expects_own();
-    read_alignment(connection, aligned, scratch).await?;
-    connection.settings = reading.clone();
-    let prepared = connection.read_prepared(scratch).await.map_err(|error| match error {
-        ConnectError::Refused(error) => Failure::Unprepared(error),
-        other => other.into(),
-    })?;
-    connection.remember_statement(text.clone(), prepared.statement);
-    Ok(())
-}
-
 /// Whether some reads must see what all sessions wrote.
 fn uses_global(config: &Config) -> bool {
     let global = |consistency| consistency == Some(Consistency::Global);
     global(Some(config.reads.consistency)) || config.rules.iter().any(|rule| global(rule.consistency))
-}
-
-/// The query that waits on a replica until it has executed `position`. The limit is for sessions whose
-/// `sql_select_limit` is 0.
-fn wait_query(position: &Position, limit: Duration) -> String {
-    let limit = limit.as_secs_f64();
-    match position {
-        Position::MySql(set) => format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{set}',{limit}) LIMIT 1"),
-        Position::MariaDb(list) => format!("SELECT MASTER_GTID_WAIT('{list}',{limit}) LIMIT 1"),
-    }
-}
-
-/// Whether the wait in front of the read succeeded.
-async fn waited(connection: &mut ServerConnection, scratch: &Scratch) -> Result<bool, Failure> {
-    let reply = connection.read_reply(scratch).await?;
-    Ok(reply.rows.first().and_then(|row| row.first()) == Some(&Some(b"0".to_vec())))
 }

@@ -2,9 +2,11 @@
 
 mod acquire;
 mod beside;
+mod calls;
 mod dedicated;
 mod dispatch;
 mod exchange;
+mod front;
 mod inquire;
 mod kill;
 mod learn;
@@ -21,6 +23,7 @@ mod run;
 mod session;
 mod silence;
 mod slow;
+mod temporary;
 mod texts;
 mod turn;
 mod upload;

@@ -21,17 +21,25 @@ pub enum Withhold {
     ReadOnly,
     /// Either: what is taken for a read may write behind a view.
     ShutdownOrReadOnly,
+    /// Either, and that a table is not there: it may be a temporary one, elsewhere.
+    Beside,
 }
 
 impl Withhold {
     fn covers(self, error: &ServerError) -> bool {
         match (self, error.code) {
             // ER_SERVER_SHUTDOWN, and MariaDB's ER_CONNECTION_KILLED.
-            (Self::Shutdown | Self::ShutdownOrReadOnly, 1053 | 1927) => true,
-            (Self::ReadOnly | Self::ShutdownOrReadOnly, _) => tells_read_only(error),
+            (Self::Shutdown | Self::ShutdownOrReadOnly | Self::Beside, 1053 | 1927) => true,
+            (Self::Beside, _) if lacks_table(error) => true,
+            (Self::ReadOnly | Self::ShutdownOrReadOnly | Self::Beside, _) => tells_read_only(error),
             _ => false,
         }
     }
+}
+
+/// Whether a server says that a table is not there (ER_NO_SUCH_TABLE), or not for a view (ER_VIEW_INVALID).
+pub fn lacks_table(error: &ServerError) -> bool {
+    matches!(error.code, 1146 | 1356)
 }
 
 /// Whether a server says that it takes no writes.
@@ -64,6 +72,8 @@ pub struct Exchanged {
     pub affected_rows: u64,
     /// The client's id and the server's answer to `COM_STMT_PREPARE`.
     pub prepared: Option<(u32, Prepared)>,
+    /// It may have left something behind that servers do not report.
+    pub hides: bool,
     /// Bytes that the client was sent.
     pub sent: u64,
     /// The error that the client was not sent.

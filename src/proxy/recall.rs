@@ -35,7 +35,7 @@ impl LastUsed {
         Self { server: held.server.clone(), thread: held.lease.connection().thread }
     }
 
-    fn is(&self, held: &Held) -> bool {
+    pub(super) fn is(&self, held: &Held) -> bool {
         self.thread == held.lease.connection().thread && self.server.id == held.server.id
     }
 }
@@ -277,7 +277,7 @@ async fn asked(connection: &mut ServerConnection, scratch: &Scratch) -> Option<u
 }
 
 /// Whether the text has a name of the last insert id in it.
-fn names_insert_id(sql: &[u8]) -> bool {
+pub fn names_insert_id(sql: &[u8]) -> bool {
     names(sql, b"last_insert_id") || names(sql, b"identity")
 }
 

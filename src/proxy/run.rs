@@ -5,7 +5,7 @@ use std::{future::poll_fn, net::IpAddr, task::Poll, time::Instant};
 use super::{
     acquire::{Acquired, Search},
     exchange::Failure,
-    observe::tells_read_only,
+    observe::{Withhold, lacks_table, tells_read_only},
     request::Request,
     session::{End, Session},
     turn::Turn,
@@ -21,7 +21,15 @@ use crate::{
 
 impl Session {
     /// Runs a request and answers the client.
-    pub async fn run(&mut self, mut request: Request<'_>) -> Result<(), End> {
+    pub async fn run(&mut self, request: Request<'_>) -> Result<(), End> {
+        match self.runs_beside(&self.worker.config(), &request) {
+            true => self.run_beside(request).await,
+            false => self.run_where_held(request).await,
+        }
+    }
+
+    /// Runs a request on the connection that the session holds, if it holds one.
+    pub(super) async fn run_where_held(&mut self, mut request: Request<'_>) -> Result<(), End> {
         let config = self.worker.config();
         let rule = self.rule(&config, &request);
         let consistency = rule.and_then(|rule| rule.consistency).unwrap_or(config.reads.consistency);
@@ -62,7 +70,10 @@ impl Session {
             };
             let Acquired { mut held, reason, wait } = acquired;
             let pinned = decision.target == Target::Held;
-            request.withhold = request.withhold(decision.target);
+            request.withhold = match self.parked {
+                Some(_) => Withhold::Beside,
+                None => request.withhold(decision.target),
+            };
             let begun = self.now;
             self.entry.handle.statement_begins(reason, &held.server, begun);
             let exchanged = self.exchange(&mut held, &request, wait.as_ref(), limit).await;
@@ -110,6 +121,11 @@ impl Session {
                 Next::GiveUp => return Ok(()),
                 Next::Writer(reason) => decision = Decision { target: Target::Writer, reason },
                 Next::Elsewhere => search.exclude(&server.id),
+                Next::Tables => {
+                    // Nothing is held while a statement runs beside.
+                    drop(self.return_to_tables());
+                    decision = Decision { target: Target::Held, reason: Reason::Pinned };
+                }
             }
         }
     }
@@ -166,7 +182,7 @@ impl Session {
         self.worker.shard().reason(reason).inc();
     }
 
-    fn rule<'a>(&self, config: &'a Config, request: &Request<'_>) -> Option<&'a Rule> {
+    pub(super) fn rule<'a>(&self, config: &'a Config, request: &Request<'_>) -> Option<&'a Rule> {
         if config.rules.is_empty() {
             return None;
         }
@@ -214,6 +230,7 @@ impl Session {
                 search.waited();
                 Ok(Next::Elsewhere)
             }
+            Failure::Withheld(error) if lacks_table(&error) => Ok(Next::Tables),
             Failure::Withheld(error) if tells_read_only(&error) && self.may_move_to_writer(request, server) => {
                 // A view may call a function that writes.
                 Ok(Next::Writer(Reason::UnknownFunction))
@@ -285,4 +302,6 @@ enum Next {
     GiveUp,
     Writer(Reason),
     Elsewhere,
+    /// To the connection with the session's temporary tables.
+    Tables,
 }

@@ -11,6 +11,7 @@ use super::{
     passthrough::Users,
     prepared::ClientStatements,
     recall::{LastUsed, UnclearInsertId},
+    temporary::Parked,
 };
 use crate::{
     backend::{Cluster, Identity, Lease, Server},
@@ -45,6 +46,8 @@ pub struct Session {
     /// What the client chose to be told of its session; None: it has not chosen.
     pub(super) tracking: Option<Arc<Tracking>>,
     pub(super) held: Option<Held>,
+    /// The connection with its temporary tables, while a statement runs beside it.
+    pub(super) parked: Option<Parked>,
     /// The held connection is a replica's, with a transaction that `autocommit=0` opened for reads.
     pub(super) reading: bool,
     /// The connections that it does not share.
@@ -219,6 +222,7 @@ impl Session {
             state: SessionState::new(None),
             tracking: None,
             held: None,
+            parked: None,
             reading: false,
             dedicated: Dedicated::default(),
             last_used: None,

@@ -19,6 +19,10 @@ impl Session {
     /// [`Self::ask_about_text`].
     pub(super) fn learn_from_text(&mut self, held: &Held, request: &Request<'_>, exchanged: &Exchanged) -> bool {
         let statement = request.ran();
+        // ER_SP_DOES_NOT_EXIST, ER_SP_WRONG_NO_OF_ARGS, ER_PROCACCESS_DENIED_ERROR: it has not run.
+        if exchanged.hides && !matches!(exchanged.error, Some(1305 | 1318 | 1370)) {
+            self.state.set_pin(Pin::Unattributed, true);
+        }
         let unscoped = !self.unscoped_variables(request, exchanged).is_empty();
         // Of several statements those in front of the one that failed have run; and fields are assigned one by one.
         let partly = statement.effects.has(Effects::MULTI)

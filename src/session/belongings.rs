@@ -25,6 +25,13 @@ pub(super) struct Belongings {
     unknown: Pins,
 }
 
+/// What pins a session that runs a statement elsewhere.
+#[derive(Debug)]
+pub struct Aside {
+    pins: Pins,
+    belongings: Belongings,
+}
+
 /// A temporary table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Table {
@@ -89,6 +96,36 @@ impl SessionState {
         for pin in NAMED {
             self.pins.set(pin, self.belongings.has(pin));
         }
+    }
+
+    /// Whether a query may touch one of the session's temporary tables. What a stored function does in a view, nobody sees;
+    /// unless the table hides another of its name, it fails where the table is not.
+    pub fn may_touch_temporary(&self, sql: &[u8], mode: Mode) -> bool {
+        let current = self.settings.schema().unwrap_or_default();
+        let own = |name: TableName<'_>| {
+            let table = Table::of(&name, current);
+            let is = |own: &Table| {
+                own.name.eq_ignore_ascii_case(&table.name) && own.schema.eq_ignore_ascii_case(&table.schema)
+            };
+            // It tells of tables, and of temporary ones in some versions.
+            table.schema.eq_ignore_ascii_case(b"information_schema") || self.belongings.tables.iter().any(is)
+        };
+        match sql::queried_tables(sql, mode) {
+            Some(mut names) => self.belongings.unknown.has(Pin::TemporaryTable) || names.any(own),
+            None => true,
+        }
+    }
+
+    /// Sets aside what pins the session, for a statement that runs as if nothing did.
+    pub fn set_aside(&mut self) -> Aside {
+        Aside { pins: std::mem::take(&mut self.pins), belongings: std::mem::take(&mut self.belongings) }
+    }
+
+    /// Takes it back. False: something else pins the session by now, and is forgotten.
+    pub fn take_back(&mut self, aside: Aside) -> bool {
+        let free = self.pins.is_empty();
+        (self.pins, self.belongings) = (aside.pins, aside.belongings);
+        free
     }
 
     /// The names of the advisory locks that the session may have; None: some are not known.

@@ -12,6 +12,7 @@ mod state;
 mod tracking;
 mod user_variables;
 
+pub use belongings::Aside;
 pub use charset::is_ambiguous;
 pub use pins::Pins;
 pub use settings::{Settings, Step, Value};

@@ -57,8 +57,13 @@ impl<'a> Lexer<'a> {
 
     /// Whether the next token is of `kind`.
     pub(super) fn next_is(&self, kind: TokenKind) -> bool {
+        self.peek_token().kind == kind
+    }
+
+    /// The next token, which stays the next.
+    pub(super) fn peek_token(&self) -> Token<'a> {
         let mut ahead = *self;
-        ahead.next().kind == kind
+        ahead.next()
     }
 
     /// The next token; `End` at the end, again and again.

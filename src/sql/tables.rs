@@ -56,6 +56,20 @@ pub fn tables(sql: &[u8], mode: Mode) -> impl Iterator<Item = TableName<'_>> {
     Tables::new(lexer).chain(all.into_iter().flatten())
 }
 
+/// The tables that `sql` names, if it is a query: nothing that tells of tables, such as `SHOW`.
+pub fn queried_tables(sql: &[u8], mode: Mode) -> Option<impl Iterator<Item = TableName<'_>>> {
+    let mut lexer = Lexer::new(sql, mode, Gates::UpTo(0));
+    loop {
+        let token = lexer.next();
+        let verb = if token.kind == TokenKind::Word { keyword(token.text) } else { Keyword::None };
+        match (token.kind, verb) {
+            (TokenKind::Open, _) => {}
+            (_, Keyword::Select | Keyword::With | Keyword::Table | Keyword::Values) => return Some(tables(sql, mode)),
+            _ => return None,
+        }
+    }
+}
+
 struct Tables<'a> {
     lexer: Lexer<'a>,
     /// The first word of the statement.
@@ -312,6 +326,23 @@ mod tests {
         ];
         for (sql, expected) in cases {
             assert_eq!(listed(sql), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn queries_are_told_from_the_rest() {
+        let mode = Mode { dialect: Dialect::MySql, version: 90700, ansi_quotes: false, no_backslash_escapes: false };
+        for (sql, expected) in [
+            ("SELECT 1", true),
+            ("/* x */ ((SELECT 1) UNION (SELECT 2))", true),
+            ("WITH a AS (SELECT 1) TABLE a", true),
+            ("VALUES ROW(1)", true),
+            ("SHOW TABLES", false),
+            ("DESCRIBE t", false),
+            ("EXPLAIN SELECT 1", false),
+            ("", false),
+        ] {
+            assert_eq!(queried_tables(sql.as_bytes(), mode).is_some(), expected, "{sql}");
         }
     }
 

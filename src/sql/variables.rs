@@ -67,8 +67,8 @@ pub fn user_variables(sql: &[u8], mode: Mode) -> impl Iterator<Item = Option<Vec
     })
 }
 
-/// The system variables that a text may set as `@@name`, without a scope, in lower case. Names that need quotes come as
-/// they are.
+/// The system variables that a text may set as `@@name`, without a scope, in lower case; but for what is to be reported of
+/// the session, which has an effect of its own. Names that need quotes come as they are.
 pub fn unscoped_variables(sql: &[u8], mode: Mode) -> Vec<Vec<u8>> {
     let mut tokens = Tokens::new(sql, mode);
     let mut found = Vec::new();
@@ -76,10 +76,10 @@ pub fn unscoped_variables(sql: &[u8], mode: Mode) -> Vec<Vec<u8>> {
         let token = tokens.next();
         match token.kind {
             TokenKind::End => return found,
-            TokenKind::SystemVariable if matches!(tokens.peek().text, b"=" | b":=") => {
+            TokenKind::SystemVariable if matches!(tokens.lexer.peek_token().text, b"=" | b":=") => {
                 let name = names::inside(token.text.strip_prefix(b"@@").unwrap_or(token.text)).to_ascii_lowercase();
                 let scoped = [&b"session."[..], b"local.", b"global."].iter().any(|scope| name.starts_with(scope));
-                if !scoped && !found.contains(&name) {
+                if !scoped && !names::is_session_tracking(&name) && !found.contains(&name) {
                     found.push(name);
                 }
             }
@@ -149,11 +149,6 @@ impl<'a> Tokens<'a> {
 
     fn next(&mut self) -> Token<'a> {
         self.lexer.next()
-    }
-
-    fn peek(&self) -> Token<'a> {
-        let mut ahead = self.lexer;
-        ahead.next()
     }
 
     fn next_is_word(&mut self, word: &str) -> bool {
@@ -273,6 +268,7 @@ mod tests {
             ("SET @@session.a = 1, @@LOCAL.b = 2, @@global.c = 3, d = 4, SESSION e = 5", ""),
             ("SET a = @@b, @@c = @@d", "c"),
             ("SELECT 1; SET @@a = 1", "a"),
+            ("SET @@session_track_schema = 1, @@a = 1", "a"),
             ("SELECT @@a, @@b", ""),
         ];
         for (sql, expected) in cases {

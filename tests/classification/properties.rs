@@ -2,7 +2,10 @@
 
 use super::*;
 use proptest::prelude::*;
-use weir::sql::{advisory_locks, assigned_literals, belonging, digest, normalised, tables, user_variables};
+use weir::sql::{
+    advisory_locks, assigned_literals, belonging, called, digest, is_reported, normalised, tables, unscoped_variables,
+    user_variables,
+};
 
 const MODES: [Mode; 4] =
     [MYSQL, MARIADB, Mode { ansi_quotes: true, ..MYSQL }, Mode { no_backslash_escapes: true, ..MARIADB }];
@@ -128,6 +131,9 @@ fn take_every_way(text: &[u8]) {
         classify(text, mode);
         tables(text, mode).for_each(|table| drop(table.name.unquoted()));
         belonging(text, mode);
+        called(text, mode);
+        is_reported(text, mode);
+        unscoped_variables(text, mode);
         advisory_locks(text, mode);
         assigned_literals(text, mode);
         user_variables(text, mode).for_each(drop);

@@ -1,0 +1,69 @@
+//! What is sent in front of a command: what brings the connection to the session's state, a statement that it does not
+//! have yet, the wait for a position.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{exchange::Failure, silence::Silence};
+use crate::{
+    backend::{Alignment, ConnectError, PreparedText, ServerConnection},
+    net::Scratch,
+    protocol::{code, gtid::Position},
+    session::Settings,
+};
+
+/// Swallows the replies to an alignment.
+pub(super) async fn read_alignment(
+    connection: &mut ServerConnection,
+    replies: usize,
+    scratch: &Scratch,
+) -> Result<(), Failure> {
+    for _ in 0..replies {
+        connection.read_reply(scratch).await.map_err(|error| match error {
+            // Unknown, or forbidden by now.
+            ConnectError::Refused(error) if matches!(error.code, 1044 | 1049) => Failure::NoSchema,
+            other => other.into(),
+        })?;
+    }
+    Ok(())
+}
+
+/// Prepares a statement that the connection does not have. `reading` is the session's settings, but for what the text
+/// was read under first: more must not be touched, as `SET autocommit` would commit a transaction that is open.
+pub(super) async fn prepare_again(
+    connection: &mut ServerConnection,
+    text: &Arc<PreparedText>,
+    reading: &Arc<Settings>,
+    scratch: &Scratch,
+    silence: &Silence,
+) -> Result<(), Failure> {
+    let mut front = Alignment::default();
+    front.settings(connection, reading);
+    let aligned = front.replies;
+    front.push(code::STMT_PREPARE, &text.sql);
+    connection.packets.write_bytes(&front.bytes).await.map_err(ConnectError::from)?;
+    silence.expects_own();
+    read_alignment(connection, aligned, scratch).await?;
+    connection.settings = reading.clone();
+    let prepared = connection.read_prepared(scratch).await.map_err(|error| match error {
+        ConnectError::Refused(error) => Failure::Unprepared(error),
+        other => other.into(),
+    })?;
+    connection.remember_statement(text.clone(), prepared.statement);
+    Ok(())
+}
+
+/// The query that waits on a replica until it has executed `position`. The limit is for sessions whose
+/// `sql_select_limit` is 0.
+pub(super) fn wait_query(position: &Position, limit: Duration) -> String {
+    let limit = limit.as_secs_f64();
+    match position {
+        Position::MySql(set) => format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{set}',{limit}) LIMIT 1"),
+        Position::MariaDb(list) => format!("SELECT MASTER_GTID_WAIT('{list}',{limit}) LIMIT 1"),
+    }
+}
+
+/// Whether the wait in front of the read succeeded.
+pub(super) async fn waited(connection: &mut ServerConnection, scratch: &Scratch) -> Result<bool, Failure> {
+    let reply = connection.read_reply(scratch).await?;
+    Ok(reply.rows.first().and_then(|row| row.first()) == Some(&Some(b"0".to_vec())))
+}

@@ -1,0 +1,82 @@
+//! Reads beside a temporary table. A session that is pinned by nothing else still reads from replicas what is not in its
+//! temporary tables: such a read, and a question about it, runs as if the session held no connection. What a replica does
+//! not find, because a stored function looks for a temporary table, runs where the table is.
+
+use super::{
+    recall::{asks_back, names_insert_id},
+    request::{Body, Request},
+    session::{End, Held, Session},
+};
+use crate::{
+    config::Config,
+    routing::{self, Implicit, Situation, Target},
+    session::{Aside, Pins},
+    sql::{Effects, Hint, Kind},
+    telemetry::Pin,
+};
+
+/// The connection with the temporary tables, and what pins the session to it.
+pub struct Parked {
+    held: Held,
+    aside: Aside,
+}
+
+impl Session {
+    /// Whether a request is to run beside the connection that the session holds.
+    pub(super) fn runs_beside(&self, config: &Config, request: &Request<'_>) -> bool {
+        let only_tables = self.state.pins() == Pins::of(Pin::TemporaryTable);
+        if !only_tables || self.held.is_none() || !self.state.autocommit() || !config.pool.multiplex {
+            return false;
+        }
+        self.asks_about_read_beside(request) || self.reads_beside(config, request)
+    }
+
+    /// Whether it reads what is not in the session's temporary tables, and may go to a replica.
+    fn reads_beside(&self, config: &Config, request: &Request<'_>) -> bool {
+        let statement = &request.statement;
+        let text = matches!(&request.body, Body::Plain(_) | Body::Execute { .. }) && !request.sql.is_empty();
+        let plain = statement.kind == Kind::Read && statement.effects == Effects::NONE;
+        if !text || !plain || statement.hint == Some(Hint::Writer) {
+            return false;
+        }
+        let situation = Situation { route: &self.route, held: None, transaction: Implicit::None };
+        let decision = routing::route(&situation, statement, self.rule(config, request));
+        matches!(decision.target, Target::Reader | Target::Group(_))
+            && !self.state.may_touch_temporary(request.sql, self.mode())
+    }
+
+    /// Whether it asks about a statement that ran beside.
+    fn asks_about_read_beside(&self, request: &Request<'_>) -> bool {
+        let elsewhere = match (&self.last_used, &self.held) {
+            (Some(last), Some(held)) => !last.is(held),
+            _ => false,
+        };
+        elsewhere && asks_back(&request.statement) && !names_insert_id(request.sql)
+    }
+
+    /// Runs a request as if the session held nothing.
+    pub(super) async fn run_beside(&mut self, request: Request<'_>) -> Result<(), End> {
+        if let Some(held) = self.held.take() {
+            self.parked = Some(Parked { held, aside: self.state.set_aside() });
+        }
+        let ran = self.run_where_held(request).await;
+        if let Some(mut held) = self.return_to_tables() {
+            held.lease.connection_mut().prove_clean();
+            self.put_aside(held);
+        }
+        ran
+    }
+
+    /// Goes back to the connection with the temporary tables. Returns the one that the session has used meanwhile, if
+    /// nothing of the session is left on it; a function in a view may have left something, and it is gone.
+    pub(super) fn return_to_tables(&mut self) -> Option<Held> {
+        let Parked { held, aside } = self.parked.take()?;
+        let free = self.state.take_back(aside);
+        let used = self.held.replace(held)?;
+        if free {
+            return Some(used);
+        }
+        used.lease.discard();
+        None
+    }
+}

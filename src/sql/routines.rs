@@ -1,0 +1,166 @@
+//! Procedures: which one a text calls, and whether the text of one may leave something behind that servers do not report.
+
+use super::{
+    comment::Gates,
+    facts::Mode,
+    lexer::{Lexer, Token, TokenKind},
+    tables::{Name, TableName},
+};
+
+/// What a text calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Called<'a> {
+    Nothing,
+    /// The text is a `CALL` of this procedure and nothing else.
+    Procedure(TableName<'a>),
+    /// Something, among several statements.
+    Unclear,
+}
+
+/// The procedure that a text calls.
+pub fn called(sql: &[u8], mode: Mode) -> Called<'_> {
+    let mut lexer = Lexer::new(sql, mode, Gates::All);
+    let first = lexer.next();
+    let mut calls = is(&first, "CALL");
+    let procedure = if calls { procedure(&mut lexer) } else { None };
+    let (mut alone, mut last) = (true, first.kind);
+    loop {
+        let token = lexer.next();
+        match token.kind {
+            TokenKind::End => break,
+            TokenKind::Semicolon => {}
+            _ => alone &= last != TokenKind::Semicolon,
+        }
+        calls |= is(&token, "CALL");
+        last = token.kind;
+    }
+    let plain = alone && !lexer.doubtful() && lexer.gate_versions().is_empty();
+    match procedure {
+        _ if !calls => Called::Nothing,
+        Some(name) if plain => Called::Procedure(name),
+        _ => Called::Unclear,
+    }
+}
+
+fn procedure<'a>(lexer: &mut Lexer<'a>) -> Option<TableName<'a>> {
+    let name = name(lexer.next())?;
+    if !lexer.next_is(TokenKind::Dot) {
+        return Some(TableName { schema: None, name });
+    }
+    lexer.next();
+    let schema = Some(name);
+    // A package of MariaDB's has procedures with three names.
+    let procedure = self::name(lexer.next())?;
+    (!lexer.next_is(TokenKind::Dot)).then_some(TableName { schema, name: procedure })
+}
+
+fn name(token: Token<'_>) -> Option<Name<'_>> {
+    matches!(token.kind, TokenKind::Word | TokenKind::Quoted | TokenKind::Member).then(|| Name::of(token.text))
+}
+
+/// Whether the body of a procedure does nothing that is not reported and outlives it: no assignment to a user variable but
+/// by `SET @x`, no lock, no role, no text that is not seen. What its functions and triggers do is not looked at.
+pub fn is_reported(body: &[u8], mode: Mode) -> bool {
+    const HIDING: [&str; 8] = [
+        "CALL",
+        "PREPARE",
+        "EXECUTE",
+        "FLUSH",
+        "BACKUP",
+        "GET_LOCK",
+        "SERVICE_GET_READ_LOCKS",
+        "SERVICE_GET_WRITE_LOCKS",
+    ];
+    let mut lexer = Lexer::new(body, mode, Gates::All);
+    let mut last = Token { kind: TokenKind::Semicolon, text: b"", start: 0 };
+    loop {
+        let token = lexer.next();
+        let next = lexer.peek_token();
+        let hides = match token.kind {
+            TokenKind::End => return !lexer.doubtful(),
+            TokenKind::Word if is(&token, "ROLE") => is(&last, "SET"),
+            // `DECLARE EXIT HANDLER FOR`
+            TokenKind::Word if is(&token, "HANDLER") => !is(&next, "FOR"),
+            TokenKind::Word if is(&token, "DIAGNOSTICS") => {
+                next.kind == TokenKind::UserVariable || is(&next, "CONDITION")
+            }
+            TokenKind::Word => HIDING.iter().any(|word| is(&token, word)),
+            TokenKind::UserVariable => is(&last, "INTO") || last.kind == TokenKind::Comma || next.text == b":=",
+            TokenKind::SystemVariable => matches!(next.text, b"=" | b":="),
+            _ => false,
+        };
+        if hides {
+            return false;
+        }
+        last = token;
+    }
+}
+
+fn is(token: &Token<'_>, word: &str) -> bool {
+    token.kind == TokenKind::Word && token.text.eq_ignore_ascii_case(word.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::Dialect;
+
+    const MODE: Mode =
+        Mode { dialect: Dialect::MariaDb, version: 101_100, ansi_quotes: false, no_backslash_escapes: false };
+
+    #[test]
+    fn procedures_are_named() {
+        let cases = [
+            ("CALL p()", "p"),
+            ("call s . `p` (1, 'CALL');", "s.p"),
+            ("/* x */ CALL p", "p"),
+            ("CALL p(); SELECT 1", "?"),
+            ("SELECT 1; CALL p()", "?"),
+            ("CALL a.b.c()", "?"),
+            ("/*!50000 CALL p() */", "?"),
+            ("CALL", "?"),
+            ("INSERT INTO t VALUES ('CALL')", ""),
+            ("INSERT INTO t VALUES (f())", ""),
+            ("", ""),
+        ];
+        for (sql, expected) in cases {
+            let text = |name: &Name<'_>| String::from_utf8_lossy(&name.unquoted()).into_owned();
+            let found = match called(sql.as_bytes(), MODE) {
+                Called::Nothing => String::new(),
+                Called::Unclear => "?".into(),
+                Called::Procedure(TableName { schema: Some(schema), name }) => {
+                    format!("{}.{}", text(&schema), text(&name))
+                }
+                Called::Procedure(TableName { schema: None, name }) => text(&name),
+            };
+            assert_eq!(found, expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn bodies_that_hide_something() {
+        let cases = [
+            ("BEGIN DO 0; END", true),
+            ("BEGIN INSERT INTO t VALUES (@uid); SELECT COUNT(*) INTO n FROM t; END", true),
+            ("BEGIN SET @x = 1; SET SESSION time_zone = '+01:00'; END", true),
+            ("BEGIN DECLARE x VARCHAR(10); UPDATE t SET v = @v WHERE id = @uid; END", true),
+            ("BEGIN DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN GET DIAGNOSTICS n = ROW_COUNT; END; END", true),
+            ("INSERT INTO users (name, role) VALUES ('a', 'b')", true),
+            ("HANDLER t OPEN", false),
+            ("BEGIN SELECT 1 INTO @x; END", false),
+            ("BEGIN SELECT 1, 2 INTO a, @x; END", false),
+            ("BEGIN SELECT @x := 1; END", false),
+            ("BEGIN DO GET_LOCK('l', 1); END", false),
+            ("SET ROLE reporting", false),
+            ("BEGIN PREPARE s FROM 'x'; END", false),
+            ("EXECUTE IMMEDIATE 'x'", false),
+            ("BEGIN CALL q(@x); END", false),
+            ("BEGIN GET DIAGNOSTICS @n = NUMBER; END", false),
+            ("BEGIN SET @@time_zone = '+01:00'; END", false),
+            ("BEGIN SELECT 'x; END", false),
+        ];
+        for (body, expected) in cases {
+            assert_eq!(is_reported(body.as_bytes(), MODE), expected, "{body}");
+        }
+    }
+}
