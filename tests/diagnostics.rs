@@ -3,8 +3,12 @@
 
 mod bed;
 
-use bed::{Bed, flavors};
+use bed::{Bed, basics, flavors, server_error, until};
 use mysql_async::prelude::*;
+use weir::{
+    sandbox::{Cluster, Flavor},
+    telemetry::Pin,
+};
 
 #[tokio::test]
 async fn the_last_insert_id_is_the_sessions_own() {
@@ -25,7 +29,7 @@ async fn the_last_insert_id_is_the_sessions_own() {
             assert_eq!(found, Some(id), "{flavor}: prepared");
             conn.query_drop("INSERT INTO child VALUES (LAST_INSERT_ID())").await.unwrap();
         }
-        let parents: Vec<u64> = one.query("SELECT parent FROM child ORDER BY parent").await.unwrap();
+        let parents: Vec<u64> = one.query("SELECT /* weir:writer */ parent FROM child ORDER BY parent").await.unwrap();
         assert_eq!(parents, [0, 1, 2], "{flavor}");
         drop((one, two, none));
         bed.stop().await;
@@ -46,6 +50,70 @@ async fn a_session_whose_statements_fail_stays_with_its_connections() {
             assert!(idle + used <= 2, "{flavor}: {idle} + {used} connections to {}", member.server.id);
         }
         drop(conn);
+        bed.stop().await;
+    }
+}
+
+/// One connection to each server, kept for as long as it takes to ask.
+const NARROW: &str = "[runtime]\nworkers = 1\n[pool]\nlinger = \"10m\"\nacquire_timeout = \"10m\"\n";
+
+async fn narrow(flavor: Flavor, extra: &str) -> Bed {
+    let cluster = Cluster::start(flavor, 1).await.unwrap();
+    let text = basics(&cluster).replace("role =", "max_connections = 1\nrole =") + extra;
+    Bed::with_config(cluster, &text).await
+}
+
+#[tokio::test]
+async fn a_statement_can_be_asked_about_while_others_want_its_connection() {
+    for flavor in flavors() {
+        let bed = narrow(flavor, NARROW).await;
+        let (mut one, mut other) = (bed.connect().await, bed.connect().await);
+        one.query_drop("CREATE TABLE t (id INT PRIMARY KEY, v INT)").await.unwrap();
+        // From here on Weir knows that this user asks.
+        one.query_drop("SELECT ROW_COUNT()").await.unwrap();
+        one.query_drop("INSERT INTO t VALUES (1, 1), (2, 2), (3, 3)").await.unwrap();
+        let waits = || bed.weir.context.metrics.total(|shard| &shard.lease_waits);
+        for sql in ["DO 1", "INSERT INTO t VALUES (9, 9)", "DELETE FROM t WHERE id = 9"] {
+            one.query_drop("UPDATE t SET v = v + 1 WHERE id < 3").await.unwrap();
+            let before = waits();
+            let waiting = tokio::spawn(async move {
+                other.query_drop(sql).await.unwrap();
+                other
+            });
+            until("the other one waits", async || waits() > before).await;
+            assert_eq!(one.query_first("SELECT ROW_COUNT()").await.unwrap(), Some(2), "{flavor}: {sql}");
+            // What does not ask lets the connection go.
+            let ids: Vec<u32> = one.query("SELECT id FROM t").await.unwrap();
+            other = waiting.await.unwrap();
+            assert_eq!(one.query_first("SELECT FOUND_ROWS()").await.unwrap(), Some(ids.len()), "{flavor}: {sql}");
+            let error = one.query_drop("INSERT INTO t VALUES (1, 1)").await.unwrap_err();
+            let errors: Vec<(String, u16, String)> = one.query("SHOW ERRORS").await.unwrap();
+            assert_eq!(errors[0].1, server_error(&error).0, "{flavor}");
+            assert!(bed.pinned(Pin::Diagnostics) > 0, "{flavor}");
+            one.query_drop("SELECT 1").await.unwrap();
+        }
+        drop((one, other));
+        bed.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn who_does_not_ask_in_time_gets_nothing_of_others() {
+    for flavor in flavors() {
+        let bed = narrow(flavor, &NARROW.replace("linger = \"10m\"", "linger = \"20ms\"")).await;
+        let (mut one, mut other) = (bed.connect().await, bed.connect().await);
+        one.query_drop("SELECT /* weir:writer */ CAST('mine' AS SIGNED)").await.unwrap();
+        // It waits for no more than the connection.
+        other.query_drop("SELECT /* weir:writer */ CAST('yours' AS SIGNED)").await.unwrap();
+        other.query_drop("SELECT /* weir:writer */ CAST('yours' AS SIGNED)").await.unwrap();
+        for sql in ["SELECT /* weir:writer */ 1", "DO 1"] {
+            // Uses no table, so that MariaDB leaves the warnings of before.
+            one.query_drop(sql).await.unwrap();
+            let warnings: Vec<(String, u16, String)> = one.query("SHOW WARNINGS").await.unwrap();
+            assert_eq!(warnings, [], "{flavor}: after {sql}");
+            other.query_drop("SELECT /* weir:writer */ CAST('yours' AS SIGNED)").await.unwrap();
+        }
+        drop((one, other));
         bed.stop().await;
     }
 }

@@ -81,6 +81,8 @@ pub struct ServerConnection {
     pub used: Instant,
     /// Its session is likely to ask about the statement that it ran last.
     pub asked_back: bool,
+    /// It may have warnings that a statement leaves as they are, as MariaDB does where no table is used.
+    pub warned: bool,
     /// Bytes went out whose reply was not seen to its end, or state is left that no report shows.
     dirty: bool,
     dialect: Dialect,
@@ -155,6 +157,7 @@ impl ServerConnection {
             insert_id: Some(0),
             used: now,
             asked_back: false,
+            warned: false,
             dirty: true,
             dialect: greeting.dialect(),
         };
@@ -174,6 +177,7 @@ impl ServerConnection {
         self.last_session = Self::NOBODY;
         self.insert_id = Some(0);
         self.asked_back = false;
+        self.warned = false;
         self.prove_clean();
         Ok(())
     }

@@ -105,6 +105,7 @@ impl Default for Pool {
             idle_timeout: Duration::from_secs(5 * 60),
             max_age: Duration::from_secs(60 * 60),
             acquire_timeout: Duration::from_secs(10),
+            linger: Duration::from_millis(100),
             multiplex: true,
             proxy_protocol: false,
         }

@@ -272,11 +272,12 @@ fn reads(reads: &Reads) -> Settings<'_> {
 }
 
 fn pool(pool: &Pool) -> Settings<'_> {
-    let Pool { idle_timeout, max_age, acquire_timeout, multiplex, proxy_protocol } = pool;
+    let Pool { idle_timeout, max_age, acquire_timeout, linger, multiplex, proxy_protocol } = pool;
     Settings::new("pool", Applies::Now)
         .with("idle_timeout", duration_text(*idle_timeout))
         .with("max_age", duration_text(*max_age))
         .with("acquire_timeout", duration_text(*acquire_timeout))
+        .with("linger", duration_text(*linger))
         .with("multiplex", multiplex)
         .applying(Applies::NextSession, "proxy_protocol", proxy_protocol)
 }

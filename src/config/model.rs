@@ -226,6 +226,8 @@ pub struct Pool {
     pub idle_timeout: Duration,
     pub max_age: Duration,
     pub acquire_timeout: Duration,
+    /// How long a session keeps the connection of its last statement when the next one may ask about that.
+    pub linger: Duration,
     /// Whether sessions share server connections. Where they do not, servers hear the clients' connection attributes.
     pub multiplex: bool,
     /// Whether servers are told the client's address (PROXY protocol, version 2). Then only clients of one address share

@@ -161,6 +161,7 @@ fn pool(section: &mut Section<'_, '_>) -> Pool {
         idle_timeout: section.field("idle_timeout", positive_duration).unwrap_or(default.idle_timeout),
         max_age: section.field("max_age", positive_duration).unwrap_or(default.max_age),
         acquire_timeout: section.field("acquire_timeout", positive_duration).unwrap_or(default.acquire_timeout),
+        linger: section.field("linger", duration).unwrap_or(default.linger),
         multiplex: section.field("multiplex", boolean).unwrap_or(default.multiplex),
         proxy_protocol: section.field("proxy_protocol", boolean).unwrap_or(default.proxy_protocol),
     }

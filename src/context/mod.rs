@@ -7,6 +7,7 @@ mod registry;
 mod turns;
 
 use std::{
+    collections::HashSet,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -57,6 +58,8 @@ pub struct Context {
     committed: Mutex<Option<Position>>,
     /// When some session last wrote without being told a position.
     unseen_write: Mutex<Option<Instant>>,
+    /// Users whose sessions have asked for counts of rows or warnings.
+    askers: Mutex<HashSet<Arc<str>>>,
 }
 
 impl Context {
@@ -83,6 +86,7 @@ impl Context {
             proven: Proven::default(),
             committed: Mutex::default(),
             unseen_write: Mutex::default(),
+            askers: Mutex::default(),
         }
     }
 
@@ -136,6 +140,15 @@ impl Context {
         let config = self.config.load();
         let limit = config.users.iter().find(|known| known.name == user)?.max_clients?;
         (self.sessions.count_of(user) > limit as usize).then_some(limit)
+    }
+
+    /// A session of the user asked for a count of rows or warnings; others of the user will.
+    pub fn note_asker(&self, user: &Arc<str>) {
+        self.askers.lock().unwrap_or_else(PoisonError::into_inner).insert(user.clone());
+    }
+
+    pub fn is_asker(&self, user: &str) -> bool {
+        self.askers.lock().unwrap_or_else(PoisonError::into_inner).contains(user)
     }
 
     /// Adds what was committed.

@@ -363,6 +363,15 @@ impl PacketStream {
         poll_fn(|cx| self.poll_closed(cx, limit)).await;
     }
 
+    /// Waits until the peer says something, which is kept, or closes. Cancel-safe.
+    pub async fn heard(&mut self) {
+        poll_fn(|cx| {
+            let closed = self.inbox.is_empty() && self.poll_closed(cx, 1).is_ready();
+            if closed || !self.inbox.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
     /// Whether the peer has said anything, or closed, while nothing was expected of it. Ready(true): it closed.
     /// Bytes that a pipelining peer sent are kept, up to `limit`; beyond it the watch stays pending.
     pub fn poll_closed(&mut self, cx: &mut Context<'_>, limit: usize) -> Poll<bool> {

@@ -119,6 +119,8 @@ impl Session {
     }
 
     async fn local_ok(&mut self) -> Result<(), End> {
+        // It tells the state of the session, of which an error may have left doubt.
+        self.move_on().await?;
         self.worker.shard().reason(Reason::Local).inc();
         self.send_ok().await
     }
@@ -245,7 +247,7 @@ impl Session {
     async fn reset(&mut self) -> Result<(), End> {
         self.let_go().await;
         self.last_used = None;
-        self.state.reset();
+        self.state.reset(self.mode().dialect);
         self.tracking = None;
         self.statements.clear();
         self.keep_ignoring_space();
@@ -261,6 +263,7 @@ impl Session {
     }
 
     async fn set_option(&mut self, option: u16, payload: &[u8]) -> Result<(), End> {
+        self.move_on().await?;
         let multi = match option {
             0 => self.capabilities.with(Capabilities::MULTI_STATEMENTS),
             1 => self.capabilities.without(Capabilities::MULTI_STATEMENTS),
@@ -306,6 +309,7 @@ impl Session {
         let (schema, now) = (change.schema.as_deref(), std::time::Instant::now());
         self.entry.handle.logged_in(&self.identity.user, schema, &change.attributes, now);
         self.find_room()?;
+        self.asks = self.worker.context.is_asker(&self.identity.user);
         if let Some(schema) = change.schema {
             self.enter_schema(&schema).await?;
         }

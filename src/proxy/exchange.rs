@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use super::{
     calls::{self, Procedure},
     front::{prepare_again, read_alignment, wait_query, waited},
+    inquire::Doubt,
     observe::{Exchanged, ReplyObserver},
     prepared::{ClientStatements, Legs},
     relay::{Relay, RelayError},
@@ -293,11 +294,13 @@ impl Session {
             Reports::All => Some(self.tracking.as_deref().unwrap_or(&connection.tracking)),
             Reports::Chosen => None,
         };
+        let told = Doubt::spread(self.doubt, request.statement);
         let asks_for_files = request.statement.effects.has(Effects::LOCAL_INFILE);
         let files = asks_for_files.then(|| (request.sql, self.mode()));
         let mut observer = ReplyObserver {
             state: &mut self.state,
-            statement: &request.statement,
+            statement: &told,
+            doubted: self.doubt.is_some(),
             files,
             dialect: connection.dialect(),
             overdue,

@@ -20,35 +20,65 @@ use crate::{
     telemetry::Pin,
 };
 
+/// Ends a transaction of Weir's own doing, whatever `completion_type` the session has.
+pub const ROLLBACK: &str = "ROLLBACK AND NO CHAIN NO RELEASE";
+
+/// That a reply may have left out what its statement changed.
+#[derive(Debug, Clone, Copy)]
+pub struct Doubt {
+    kind: Kind,
+    effects: Effects,
+    failed: bool,
+}
+
+impl Doubt {
+    /// What a report may be about that comes with the reply to `statement`.
+    pub fn spread(doubt: Option<Self>, statement: Statement<'_>) -> Statement<'_> {
+        let Some(Self { kind, effects, .. }) = doubt else { return statement };
+        Statement { kind: statement.kind.max(kind), effects: statement.effects.with(effects), ..statement }
+    }
+}
+
 impl Session {
-    /// Learns from the connection that ran a request what its reply did not tell, and its text if that is `unread`. `before`
-    /// is what pinned the session then. None: the connection broke, and is gone.
-    pub async fn inquire(
-        &mut self,
-        mut held: Held,
-        request: &Request<'_>,
-        exchanged: &Exchanged,
-        before: Pins,
-        unread: bool,
-    ) -> Result<Option<Held>, End> {
-        let statement = request.ran();
-        let tracking = statement.effects.has(Effects::SESSION_TRACKING);
-        if tracking && !self.only_tracks(request) {
-            // What else it did was not reported, and what comes will not be.
-            self.state.set_pin(Pin::SessionTracking, true);
+    /// Notes that a request may have changed what the client is told.
+    pub fn note_tracking(&mut self, request: &Request<'_>) {
+        if request.ran().effects.has(Effects::SESSION_TRACKING) {
+            if !self.only_tracks(request) {
+                // What else it did was not reported, and what comes will not be.
+                self.state.set_pin(Pin::SessionTracking, true);
+            }
+            self.unread.get_or_insert_default().tracks = true;
         }
-        let silent = self.is_silent(&statement, exchanged, before);
+    }
+
+    /// Notes that the reply to `statement` may have left out what it changed. `before` is what pins the session.
+    pub fn note_doubt(&mut self, statement: &Statement<'_>, exchanged: &Exchanged, before: Pins) {
+        let harmless = statement.kind == Kind::Read && statement.effects == Effects::NONE;
+        let silent = match exchanged.error {
+            Some(_) => !harmless || !self.state.autocommit() || !before.is_empty(),
+            None => exchanged.ended_by_eof && statement.kind.may_run_stored_code(statement.effects),
+        };
+        if silent {
+            let failed = exchanged.error.is_some() || self.doubt.is_some_and(|doubt| doubt.failed);
+            let Statement { kind, effects, .. } = Doubt::spread(self.doubt, *statement);
+            // What a `SET` left behind that failed is not what its text says.
+            let effects = effects.without(Effects::VARIABLE_LITERAL);
+            self.doubt = Some(Doubt { kind, effects, failed });
+        }
+    }
+
+    /// Whether there is something to learn from the held connection that replies did not tell.
+    pub fn must_inquire(&self) -> bool {
         let unclear = self.state.insert_id().is_none() && self.state.fate() == Fate::Return;
-        if !silent && !unclear && !unread && !tracking && !self.state.collation_unknown() {
+        self.doubt.is_some() || self.unread.is_some() || unclear || self.state.collation_unknown()
+    }
+
+    /// Learns it. None: the connection broke, and is gone.
+    pub async fn inquire(&mut self, mut held: Held) -> Result<Option<Held>, End> {
+        if !self.must_inquire() {
             return Ok(Some(held));
         }
-        let ask = async {
-            if unread {
-                self.ask_about_text(&mut held, request, exchanged).await?;
-            }
-            self.ask(&mut held, &statement, exchanged, silent).await
-        };
-        let asked = timeout(OWN_COMMAND, ask).await;
+        let asked = timeout(OWN_COMMAND, self.ask(&mut held)).await;
         match asked.unwrap_or(Err(ConnectError::Timeout(OWN_COMMAND))) {
             Ok(()) => Ok(Some(held)),
             Err(cause) => {
@@ -86,38 +116,27 @@ impl Session {
         Ok(())
     }
 
-    /// Whether the reply may have left out what the statement changed.
-    fn is_silent(&self, statement: &Statement<'_>, exchanged: &Exchanged, before: Pins) -> bool {
-        let harmless = statement.kind == Kind::Read && statement.effects == Effects::NONE;
-        match exchanged.error {
-            Some(_) => !harmless || !self.state.autocommit() || !before.is_empty(),
-            None => exchanged.ended_by_eof && statement.kind.may_run_stored_code(statement.effects),
+    async fn ask(&mut self, held: &mut Held) -> Result<(), ConnectError> {
+        if let Some(unread) = self.unread.take() {
+            let tracks = unread.tracks;
+            self.ask_about_text(held, unread).await?;
+            if tracks {
+                self.follow_tracking(held).await?;
+            }
         }
-    }
-
-    async fn ask(
-        &mut self,
-        held: &mut Held,
-        statement: &Statement<'_>,
-        exchanged: &Exchanged,
-        silent: bool,
-    ) -> Result<(), ConnectError> {
-        if statement.effects.has(Effects::SESSION_TRACKING) {
-            self.follow_tracking(held).await?;
-        }
-        if silent {
-            let stored_code = statement.kind.may_run_stored_code(statement.effects);
-            let failed = exchanged.error.is_some();
+        if let Some(doubt) = self.doubt.take() {
+            let Doubt { kind, effects, failed } = doubt;
+            let stored_code = kind.may_run_stored_code(effects);
             held.lease.connection_mut().mark_dirty();
-            self.observe_command(held, statement, &[&[code::PING]]).await?;
+            self.observe_command(held, doubt, &[&[code::PING]]).await?;
             // MariaDB keeps what failed code, or the part of a SET that did not fail, has changed for its next report, and a
             // ping reports nothing.
             let mute = held.lease.connection().dialect() == Dialect::MariaDb && self.state.fate() == Fate::Return;
-            if failed && (stored_code || statement.kind == Kind::Set) && mute {
+            if failed && (stored_code || kind == Kind::Set || effects.has(Effects::MULTI)) && mute {
                 let capabilities = held.lease.connection().capabilities;
                 let [begin, rollback] =
-                    ["BEGIN", "ROLLBACK"].map(|sql| query_attributes::query(capabilities, sql.as_bytes()));
-                self.observe_command(held, statement, &[&begin, &rollback]).await?;
+                    ["BEGIN", ROLLBACK].map(|sql| query_attributes::query(capabilities, sql.as_bytes()));
+                self.observe_command(held, doubt, &[&begin, &rollback]).await?;
             }
         }
         if self.state.fate() == Fate::Return {
@@ -134,17 +153,10 @@ impl Session {
     }
 
     /// Runs commands whose OK packets tell the session's state.
-    async fn observe_command(
-        &mut self,
-        held: &mut Held,
-        statement: &Statement<'_>,
-        commands: &[&[u8]],
-    ) -> Result<(), ConnectError> {
+    async fn observe_command(&mut self, held: &mut Held, doubt: Doubt, commands: &[&[u8]]) -> Result<(), ConnectError> {
         let scratch = self.worker.scratch.clone();
-        // What a `SET` left behind that failed is not what its text says.
-        let effects = statement.effects.without(Effects::VARIABLE_LITERAL);
         for payload in held.lease.connection_mut().told(commands, &scratch).await? {
-            self.state.observe(&OkPacket::parse(&payload)?, statement.kind, effects);
+            self.state.observe(&OkPacket::parse(&payload)?, doubt.kind, doubt.effects);
         }
         Ok(())
     }

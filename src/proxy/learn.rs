@@ -15,7 +15,7 @@ use crate::{
 
 impl Session {
     /// Learns what the reply said, and keeps the connection for [`Session::settle`] to judge.
-    pub(super) async fn finish(
+    pub(super) fn finish(
         &mut self,
         mut held: Held,
         request: &Request<'_>,
@@ -35,7 +35,7 @@ impl Session {
         if matches!(request.body, Body::Prepare { .. }) && held.lease.connection().dialect() == Dialect::MariaDb {
             self.statements.set_latest(exchanged.prepared.map(|(id, _)| id));
         }
-        let unread = self.learn_from_text(&held, request, &exchanged);
+        self.learn_from_text(&held, request, &exchanged);
         if exchanged.error.is_none() {
             self.remember_statement(&mut held, request, &exchanged);
         }
@@ -43,7 +43,11 @@ impl Session {
         let asked_back = exchanged.error.is_some() || exchanged.warnings > 0 || effects.has(Effects::CALC_FOUND_ROWS);
         self.learn_insert_id(&mut held, request, &exchanged);
         self.note_use(&mut held, asked_back);
-        let Some(mut held) = self.inquire(held, request, &exchanged, pins, unread).await? else { return Ok(()) };
+        self.state.set_pin(Pin::Diagnostics, false);
+        self.note_tracking(request);
+        self.note_doubt(&request.ran(), &exchanged, pins.without(Pins::of(Pin::Diagnostics)));
+        let lingers = asked_back || self.asks || self.must_inquire();
+        self.state.set_pin(Pin::Diagnostics, lingers);
         held.lease.connection_mut().is_aligned_to(self.state.settings());
         self.held = Some(held);
         Ok(())

@@ -10,6 +10,7 @@ mod front;
 mod inquire;
 mod kill;
 mod learn;
+mod linger;
 mod login;
 mod observe;
 mod passthrough;

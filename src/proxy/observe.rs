@@ -9,6 +9,7 @@ use crate::{
     protocol::{Capabilities, Control, ControlKind, HEADER, Malformed, OkPacket, Prepared, ServerError, Status},
     session::{Boundary, SessionState, Tracking},
     sql::{Dialect, Kind, Mode, Statement, asks_for_file},
+    telemetry::Pin,
 };
 
 /// Which errors are kept from the client, because another server may not give them.
@@ -84,6 +85,8 @@ pub struct Exchanged {
 pub struct ReplyObserver<'a> {
     pub state: &'a mut SessionState,
     pub statement: &'a Statement<'a>,
+    /// An earlier statement may have changed what its reply did not tell.
+    pub doubted: bool,
     /// The text of a statement that asks for files of the client, and how it is read.
     pub files: Option<(&'a [u8], Mode)>,
     pub dialect: Dialect,
@@ -137,7 +140,15 @@ impl Observer for ReplyObserver<'_> {
                 self.said.status = eof.status;
                 self.said.warnings = eof.warnings;
                 self.said.ended_by_eof = control.last;
-                self.state.observe_eof(&eof, self.statement.kind, self.statement.effects);
+                if self.doubted {
+                    self.state.observe(&eof, self.statement.kind, self.statement.effects);
+                    // It may be told that another statement changed something, and not what. A transaction always has.
+                    if eof.status.has(Status::SESSION_STATE_CHANGED) && !self.state.in_transaction() {
+                        self.state.set_pin(Pin::Unattributed, true);
+                    }
+                } else {
+                    self.state.observe_eof(&eof, self.statement.kind, self.statement.effects);
+                }
                 let flagged = self.is_told_all() || self.chosen().is_some_and(Tracking::flags_reads);
                 if eof.status.has(Status::SESSION_STATE_CHANGED) && !flagged {
                     let status = eof.status.without(Status::SESSION_STATE_CHANGED).0.to_le_bytes();
@@ -227,6 +238,7 @@ mod tests {
         let mut observer = ReplyObserver {
             state: &mut state,
             statement: &statement,
+            doubted: false,
             files: None,
             dialect: Dialect::MySql,
             overdue: &Cell::new(false),

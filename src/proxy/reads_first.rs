@@ -7,13 +7,17 @@
 
 use tokio::time::timeout;
 
-use super::session::{OWN_COMMAND, Session};
+use super::{
+    inquire::ROLLBACK,
+    recall::names,
+    session::{OWN_COMMAND, Session},
+};
 use crate::{
     config::{Config, Transactions},
     protocol::Status,
     routing::Implicit,
     session::Pins,
-    sql::{Access, Effects, Kind, Statement},
+    sql::{Access, Dialect, Effects, Kind, Statement},
     telemetry::Pin,
 };
 
@@ -23,7 +27,7 @@ impl Session {
         if self.state.autocommit() {
             return Implicit::None;
         }
-        let only_transaction = || self.state.pins() == Pins::of(Pin::Transaction);
+        let only_transaction = || self.state.pins().without(Pins::of(Pin::Diagnostics)) == Pins::of(Pin::Transaction);
         let reads_first = config.reads.transactions == Transactions::ReadsBeforeWrite
             && !self.state.repeatable_reads(self.worker.cluster().repeatable_reads);
         match (&self.held, reads_first) {
@@ -36,14 +40,20 @@ impl Session {
 
     /// Whether a statement ends the `START TRANSACTION READ ONLY` that runs on a replica, and does something that replicas
     /// do not do.
-    pub(super) fn leaves_read_only_transaction(&self, statement: &Statement<'_>) -> bool {
+    pub(super) fn leaves_read_only_transaction(&self, statement: &Statement<'_>, sql: &[u8]) -> bool {
+        let locks = || sql.trim_ascii_start().get(..4).is_some_and(|word| word.eq_ignore_ascii_case(b"lock"));
         let ends = match statement.kind {
-            Kind::Begin(Access::ReadWrite) | Kind::Lock => true,
+            // In MySQL the next transaction is read-only like the one that BEGIN ends, unless it says otherwise.
+            Kind::Begin(Access::ReadWrite) => self.mode().dialect == Dialect::MariaDb || names(sql, b"write"),
+            // Others of the kind leave the transaction alone.
+            Kind::Lock => locks(),
             Kind::Ddl => !statement.effects.has(Effects::TEMPORARY_TABLE),
             _ => false,
         };
-        ends && self.state.status().has(Status::IN_READ_ONLY_TRANSACTION)
-            && self.state.pins() == Pins::of(Pin::Transaction)
+        // Of several statements the first may belong to it.
+        ends && !statement.effects.has(Effects::MULTI)
+            && self.state.status().has(Status::IN_READ_ONLY_TRANSACTION)
+            && self.state.pins().without(Pins::of(Pin::Diagnostics)) == Pins::of(Pin::Transaction)
             && self.held.as_ref().is_some_and(|held| !self.worker.cluster().is_writer(&held.server))
     }
 
@@ -59,7 +69,7 @@ impl Session {
                 return drop(held.reset(&scratch).await);
             }
             let connection = held.lease.connection_mut();
-            let ended = timeout(OWN_COMMAND, connection.query("ROLLBACK", &scratch)).await;
+            let ended = timeout(OWN_COMMAND, connection.query(ROLLBACK, &scratch)).await;
             if matches!(ended, Ok(Ok(_))) {
                 connection.prove_clean();
             }

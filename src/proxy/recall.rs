@@ -19,9 +19,12 @@ use crate::{
     backend::{Alignment, ConnectError, Server, ServerConnection},
     net::Scratch,
     routing::{Decision, Target},
-    sql::{Effects, Kind, Mode, Statement, gives_insert_id, made_insert_id},
+    sql::{Dialect, Effects, Kind, Mode, Statement, gives_insert_id, made_insert_id},
     telemetry::Reason,
 };
+
+/// Leaves no warnings, which MariaDB keeps until a statement uses a table, and no found rows.
+const FORGET: &[u8] = b"SELECT 1 FROM (SELECT 1) AS nothing LIMIT 0";
 
 /// The connection that ran the session's last statement.
 #[derive(Debug, Clone)]
@@ -69,6 +72,12 @@ pub fn asks_back(statement: &Statement<'_>) -> bool {
     statement.kind == Kind::Diagnostics || statement.effects.has(Effects::DIAGNOSTICS)
 }
 
+/// Whether a statement that asks about the one before may run where that ran, if this was a replica. One that sets a
+/// variable would pin the session to it.
+pub fn asks_replicas(statement: &Statement<'_>) -> bool {
+    matches!(statement.kind, Kind::Read | Kind::Diagnostics) && !statement.effects.has(Effects::USER_VARIABLE)
+}
+
 impl Session {
     /// Takes the connection of the last statement again, for a statement that asks about it.
     pub fn recall<'a>(&mut self, statement: &Statement<'_>, decision: Decision<'a>) -> Decision<'a> {
@@ -76,11 +85,13 @@ impl Session {
         if decision.target == Target::Held || told || !asks_back(statement) {
             return decision;
         }
+        if self.held.is_some() {
+            return Decision { target: Target::Held, reason: decision.reason };
+        }
         let Some(last) = &self.last_used else { return decision };
         let cluster = self.worker.cluster();
         let place = cluster.place_of(last.server.id.as_str().as_bytes());
-        let reads = matches!(statement.kind, Kind::Read | Kind::Diagnostics);
-        if place.is_none() || !reads && place != cluster.writer() {
+        if place.is_none() || !asks_replicas(statement) && place != cluster.writer() {
             return decision;
         }
         let server = last.server.clone();
@@ -102,6 +113,7 @@ impl Session {
         connection.last_session = self.entry.handle.id;
         connection.used = self.now;
         connection.asked_back = leaves_diagnostics;
+        connection.warned |= leaves_diagnostics && connection.dialect() == Dialect::MariaDb;
         match &mut self.last_used {
             Some(last) if Arc::ptr_eq(&last.server, &held.server) => last.thread = connection.thread,
             last => *last = Some(LastUsed::of(held)),
@@ -148,10 +160,25 @@ impl Session {
         Ok(())
     }
 
+    /// Asks the held connection, which the session is about to leave, for the insert id if nobody else knows it.
+    pub async fn keep_insert_id(&mut self) {
+        let Some(mut held) = self.held.take() else { return };
+        // One that does not answer is dirty, and does not outlive its transaction.
+        let _ = timeout(OWN_COMMAND, self.ask_insert_id(&mut held)).await;
+        self.held = Some(held);
+    }
+
     /// Finds out the insert id for a statement that names it. If the connection that knows it has gone to somebody else,
     /// it is what is likely.
     pub async fn find_insert_id(&mut self, sql: &[u8]) {
         if self.state.insert_id().is_some() || !names_insert_id(sql) {
+            return;
+        }
+        // Where the statement will run, and not a moment before it: other answers would change.
+        let known_there = |held: &Held| {
+            self.unclear_insert_id.as_ref().is_some_and(|it| it.at.is(held) && it.others == Some(it.before))
+        };
+        if self.held.as_ref().is_some_and(known_there) {
             return;
         }
         let Some(unclear) = self.unclear_insert_id.take() else { return self.state.set_insert_id(Some(0)) };
@@ -186,8 +213,10 @@ impl Session {
         let here = mine && unclear.is_some_and(|unclear| unclear.at.thread == connection.thread);
         let own = self.state.insert_id().or(unclear.map(|unclear| unclear.likely)).unwrap_or_default();
         let needed = match connection.insert_id {
+            None if self.asks => true,
             None => statement.kind == Kind::Write || hides_insert_id(statement),
             Some(id) if id == own => false,
+            Some(_) if self.asks => true,
             Some(_) => hides_insert_id(statement) || statement.kind == Kind::Write && names(sql, b"returning"),
         };
         if needed && !here {
@@ -206,6 +235,11 @@ impl Session {
         front: &mut Alignment,
     ) -> Result<(), ConnectError> {
         if !asks_back(statement) {
+            let another = connection.last_session != self.entry.handle.id;
+            if another && (connection.warned || self.asks) {
+                front.query(connection.capabilities, FORGET);
+                connection.warned = false;
+            }
             self.prepare_insert_id(connection, statement, sql, front);
             return Ok(());
         }
@@ -281,7 +315,8 @@ pub fn names_insert_id(sql: &[u8]) -> bool {
     names(sql, b"last_insert_id") || names(sql, b"identity")
 }
 
-fn names(sql: &[u8], name: &[u8]) -> bool {
+/// Whether the text has the word in it, in whatever part.
+pub fn names(sql: &[u8], name: &[u8]) -> bool {
     sql.windows(name.len()).any(|part| part.eq_ignore_ascii_case(name))
 }
 

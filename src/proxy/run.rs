@@ -22,6 +22,7 @@ use crate::{
 impl Session {
     /// Runs a request and answers the client.
     pub async fn run(&mut self, request: Request<'_>) -> Result<(), End> {
+        self.move_on_unless_asked(&request.statement, request.sql).await?;
         match self.runs_beside(&self.worker.config(), &request) {
             true => self.run_beside(request).await,
             false => self.run_where_held(request).await,
@@ -34,8 +35,9 @@ impl Session {
         let rule = self.rule(&config, &request);
         let consistency = rule.and_then(|rule| rule.consistency).unwrap_or(config.reads.consistency);
         let transaction = self.implicit_transaction(&config);
-        let leaves = self.leaves_read_only_transaction(&request.statement);
-        let held = self.pin().filter(|_| !leaves);
+        let leaves = self.leaves_read_only_transaction(&request.ran(), request.sql);
+        // What lingers is recalled, and stands for nothing else.
+        let held = self.pin().filter(|pin| !leaves && *pin != Pin::Diagnostics);
         let situation = Situation { route: &self.route.clone(), held, transaction };
         let decision = routing::route(&situation, &request.statement, rule);
         if decision.target == Target::Reject {
@@ -56,10 +58,15 @@ impl Session {
         let mut search = if request.repeatable() { Search::default() } else { Search::once() };
         let before = self.state.pins();
         if leaves || transaction == Implicit::Reading && decision.target != Target::Held {
+            self.keep_insert_id().await;
             self.stop_reading();
         }
         self.find_insert_id(request.sql).await;
+        let free = decision;
         let mut decision = self.recall(&request.statement, decision);
+        if decision.target != Target::Held {
+            self.move_on().await?;
+        }
         loop {
             let acquired = match self.acquire_unless_killed(decision, &request, consistency, &mut search).await? {
                 Ok(acquired) => acquired,
@@ -69,7 +76,7 @@ impl Session {
                 }
             };
             let Acquired { mut held, reason, wait } = acquired;
-            let pinned = decision.target == Target::Held;
+            let pinned = free.target == Target::Held;
             request.withhold = match self.parked {
                 Some(_) => Withhold::Beside,
                 None => request.withhold(decision.target),
@@ -89,7 +96,7 @@ impl Session {
                         self.reading = reads_first && reason == Reason::Read;
                     }
                     let refusing = exchanged.read_only.then(|| held.server.clone());
-                    let finished = self.finish(held, &request, exchanged, reason).await;
+                    let finished = self.finish(held, &request, exchanged, reason);
                     self.count_pins(before);
                     return match refusing {
                         Some(server) => finished.and_then(|()| self.leave_former_writer(&server, &request, rule)),
@@ -105,6 +112,7 @@ impl Session {
             }
             let server = held.server.clone();
             held.lease.discard();
+            (self.doubt, self.unread) = (None, None);
             server.metrics.shard(self.worker.index).errors.inc();
             let next = match pinned {
                 true if transaction == Implicit::Reading && request.repeatable() => {
@@ -115,7 +123,13 @@ impl Session {
                     self.after_failure(failure, &request, &server, &mut search).await?
                 }
                 true => self.after_loss(&failure).await?,
-                false => self.after_failure(failure, &request, &server, &mut search).await?,
+                false => {
+                    if decision.target == Target::Held {
+                        self.state.lose_connection();
+                        decision = free;
+                    }
+                    self.after_failure(failure, &request, &server, &mut search).await?
+                }
             };
             match next {
                 Next::GiveUp => return Ok(()),

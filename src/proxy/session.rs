@@ -7,11 +7,13 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::{
     Worker,
     dedicated::Dedicated,
+    inquire::Doubt,
     login::{Admitted, Door, Policy},
     passthrough::Users,
     prepared::ClientStatements,
     recall::{LastUsed, UnclearInsertId},
     temporary::Parked,
+    texts::Unread,
 };
 use crate::{
     backend::{Cluster, Identity, Lease, Server},
@@ -53,6 +55,11 @@ pub struct Session {
     /// The connections that it does not share.
     pub(super) dedicated: Dedicated,
     pub(super) last_used: Option<LastUsed>,
+    /// What the held connection is to be asked before anybody else gets it.
+    pub(super) doubt: Option<Doubt>,
+    pub(super) unread: Option<Unread>,
+    /// The user's sessions ask for counts of rows or warnings.
+    pub(super) asks: bool,
     /// Where the insert id is to be found when the session does not know it.
     pub(super) unclear_insert_id: Option<UnclearInsertId>,
     pub(super) statements: ClientStatements,
@@ -226,6 +233,9 @@ impl Session {
             reading: false,
             dedicated: Dedicated::default(),
             last_used: None,
+            doubt: None,
+            unread: None,
+            asks: false,
             unclear_insert_id: None,
             statements: ClientStatements::default(),
             now: std::time::Instant::now(),
@@ -250,6 +260,7 @@ impl Session {
 
     async fn begin(&mut self, schema: Option<&[u8]>) -> Result<(), End> {
         self.find_room()?;
+        self.asks = self.worker.context.is_asker(&self.identity.user);
         if let Some(name) = schema {
             self.enter_schema(name).await?;
         }
@@ -281,12 +292,15 @@ impl Session {
             // The client may be gone, in which case nobody needs the error.
             let _ = timeout(OWN_COMMAND, self.send_error(&error)).await;
         }
+        // The connection may have broken, and is gone then.
+        let _ = self.move_on().await;
         self.leave();
         let _ = timeout(OWN_COMMAND, self.client.shutdown()).await;
     }
 
     async fn serve_command(&mut self) -> Result<(), End> {
         let mut payload = Vec::new();
+        self.linger().await?;
         if let Err(refused) = self.read_command(&mut payload).await? {
             return self.send_error(&refused).await;
         }
@@ -397,6 +411,7 @@ impl Session {
 
     /// Makes the session's connections forget it: its transaction and its locks have ended then.
     pub async fn let_go(&mut self) {
+        (self.doubt, self.unread) = (None, None);
         let scratch = self.worker.scratch.clone();
         self.dedicated = std::mem::take(&mut self.dedicated).reset(&scratch).await;
         if let Some(held) = self.take_held()

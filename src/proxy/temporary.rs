@@ -59,7 +59,11 @@ impl Session {
         if let Some(held) = self.held.take() {
             self.parked = Some(Parked { held, aside: self.state.set_aside() });
         }
-        let ran = self.run_where_held(request).await;
+        let mut ran = self.run_where_held(request).await;
+        if ran.is_ok() {
+            // What it left is asked for at once, so that nothing of it is taken for the other connection's.
+            ran = self.move_on().await;
+        }
         if let Some(mut held) = self.return_to_tables() {
             held.lease.connection_mut().prove_clean();
             self.put_aside(held);

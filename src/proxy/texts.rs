@@ -14,34 +14,53 @@ use crate::{
     telemetry::Pin,
 };
 
+/// User variables with what was assigned to them; None: that is not known.
+type Assigned = Option<Vec<(Vec<u8>, Literal)>>;
+
+/// What is to be asked about what texts did, besides which locks there are.
+#[derive(Debug, Default)]
+pub struct Unread {
+    /// Whose character set is not known.
+    assigned: Vec<Assigned>,
+    /// Variables that were set as `@@name`.
+    unscoped: Vec<Vec<u8>>,
+    /// What the client is told was changed.
+    pub tracks: bool,
+}
+
 impl Session {
-    /// Learns from the text of a request that was answered. True: the server must be asked, see
+    /// Learns from the text of a request that was answered. For what it leaves open the server must be asked, see
     /// [`Self::ask_about_text`].
-    pub(super) fn learn_from_text(&mut self, held: &Held, request: &Request<'_>, exchanged: &Exchanged) -> bool {
+    pub(super) fn learn_from_text(&mut self, held: &Held, request: &Request<'_>, exchanged: &Exchanged) {
         let statement = request.ran();
         // ER_SP_DOES_NOT_EXIST, ER_SP_WRONG_NO_OF_ARGS, ER_PROCACCESS_DENIED_ERROR: it has not run.
         if exchanged.hides && !matches!(exchanged.error, Some(1305 | 1318 | 1370)) {
             self.state.set_pin(Pin::Unattributed, true);
         }
-        let unscoped = !self.unscoped_variables(request, exchanged).is_empty();
+        let unscoped = self.unscoped_variables(request, exchanged);
+        if !unscoped.is_empty() {
+            self.unread.get_or_insert_default().unscoped.extend(unscoped);
+        }
         // Of several statements those in front of the one that failed have run; and fields are assigned one by one.
         let partly = statement.effects.has(Effects::MULTI)
             || statement.effects.has(Effects::USER_VARIABLE) && statement.kind != Kind::Set;
         match exchanged.error {
             // ER_PARSE_ERROR: nothing of the one statement has run.
-            Some(1064) if !statement.effects.has(Effects::MULTI) => return false,
-            Some(_) if !partly => return unscoped,
+            Some(1064) if !statement.effects.has(Effects::MULTI) => return,
+            Some(_) if !partly => return,
             _ => {}
         }
         self.state.observe_text(&statement, request.sql, self.mode());
         if statement.effects.has(Effects::VARIABLE_LITERAL) {
             let charset = charset_of_texts(self.state.settings(), held.lease.connection());
-            if charset.is_none() && has_texts(&self.assigned(request)) {
-                return true;
+            match self.assigned(request) {
+                assigned if charset.is_some() || !has_texts(&assigned) => self.assign(assigned, charset),
+                assigned => self.unread.get_or_insert_default().assigned.push(assigned),
             }
-            self.assign(request, charset);
         }
-        unscoped || statement.effects.has(Effects::ADVISORY_LOCK) && self.state.pins().has(Pin::AdvisoryLock)
+        if statement.effects.has(Effects::ADVISORY_LOCK) && self.state.pins().has(Pin::AdvisoryLock) {
+            self.unread.get_or_insert_default();
+        }
     }
 
     /// The variables that a request has set as `@@name`, which MariaDB does not report.
@@ -82,22 +101,18 @@ impl Session {
     }
 
     /// Asks the server for what the text leaves open.
-    pub(super) async fn ask_about_text(
-        &mut self,
-        held: &mut Held,
-        request: &Request<'_>,
-        exchanged: &Exchanged,
-    ) -> Result<(), ConnectError> {
-        let unscoped = self.unscoped_variables(request, exchanged);
-        if !unscoped.is_empty() {
-            self.ask_variables(held, &unscoped).await?;
+    pub(super) async fn ask_about_text(&mut self, held: &mut Held, unread: Unread) -> Result<(), ConnectError> {
+        if !unread.unscoped.is_empty() {
+            self.ask_variables(held, &unread.unscoped).await?;
         }
-        let literals = request.statement.effects.has(Effects::VARIABLE_LITERAL) && exchanged.error.is_none();
-        if literals && charset_of_texts(self.state.settings(), held.lease.connection()).is_none() {
+        if !unread.assigned.is_empty() {
             let sql = "SELECT @@character_set_client,@@collation_connection LIMIT 1";
             let mut reply = held.lease.connection_mut().query(sql, &self.worker.scratch).await?;
             let row: Vec<Vec<u8>> = reply.rows.pop().unwrap_or_default().into_iter().flatten().collect();
-            self.assign(request, row.try_into().ok());
+            let charset: Option<[Vec<u8>; 2]> = row.try_into().ok();
+            for assigned in unread.assigned {
+                self.assign(assigned, charset.clone());
+            }
         }
         if self.state.pins().has(Pin::AdvisoryLock) {
             self.ask_locks(held).await?;
@@ -106,7 +121,7 @@ impl Session {
     }
 
     /// The literals that a request has assigned to user variables; None: they are not known to be what was assigned.
-    fn assigned(&self, request: &Request<'_>) -> Option<Vec<(Vec<u8>, Literal)>> {
+    fn assigned(&self, request: &Request<'_>) -> Assigned {
         match request.body {
             Body::Plain(_) => sql::assigned_literals(request.sql, self.mode()),
             // A prepared text was read under the settings of its own time.
@@ -114,9 +129,9 @@ impl Session {
         }
     }
 
-    fn assign(&mut self, request: &Request<'_>, charset: Option<[Vec<u8>; 2]>) {
+    fn assign(&mut self, assigned: Assigned, charset: Option<[Vec<u8>; 2]>) {
         let charset = charset.as_ref().map(|[client, collation]| TextCharset { client, collation });
-        match self.assigned(request) {
+        match assigned {
             Some(assigned) => self.state.assign(&assigned, self.mode().dialect, charset),
             None => self.state.set_pin(Pin::UserVariable, true),
         }
@@ -138,7 +153,7 @@ impl Session {
     }
 }
 
-fn has_texts(assigned: &Option<Vec<(Vec<u8>, Literal)>>) -> bool {
+fn has_texts(assigned: &Assigned) -> bool {
     assigned.iter().flatten().any(|(_, literal)| matches!(literal, Literal::Text(_)))
 }
 

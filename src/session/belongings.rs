@@ -351,7 +351,7 @@ mod tests {
             let mut state = SessionState::new(None);
             state.observe_text(&sql::classify(text.as_bytes(), MODE), text.as_bytes(), MODE);
             assert!(state.pins().has(pin), "{text}");
-            state.reset();
+            state.reset(Dialect::MySql);
             assert!(state.pins().is_empty(), "{text}");
         }
     }

@@ -76,7 +76,10 @@ impl SessionState {
                 Change::Gtids(text) => self.require(Position::parse_mysql(text).ok()),
                 Change::Characteristics(sql) => self.characteristics = !sql.is_empty(),
                 Change::TransactionState(letters) => {
-                    self.pins.set(Pin::TableLock, letters.contains(&b'L'));
+                    // MySQL does not tell of the locks any more once DDL has committed under them.
+                    if letters.contains(&b'L') || may_unlock(kind) {
+                        self.pins.set(Pin::TableLock, letters.contains(&b'L'));
+                    }
                     self.explicit = letters.first() == Some(&b'T');
                 }
             }
@@ -169,6 +172,11 @@ impl SessionState {
     }
 }
 
+/// Whether a statement may release the locks of `LOCK TABLES`.
+fn may_unlock(kind: Kind) -> bool {
+    matches!(kind, Kind::Lock | Kind::Begin(_) | Kind::TextPrepared | Kind::Unknown)
+}
+
 /// What `SET NAMES` sets to one character set.
 const NAMES: [&[u8]; 3] = [b"character_set_client", b"character_set_connection", b"character_set_results"];
 
@@ -176,6 +184,7 @@ const NAMES: [&[u8]; 3] = [b"character_set_client", b"character_set_connection",
 mod tests {
     use super::*;
     use crate::session::Fate;
+    use crate::sql::Dialect;
 
     fn entry(kind: u8, body: &[u8]) -> Vec<u8> {
         [&[kind, body.len() as u8][..], body].concat()
@@ -234,18 +243,22 @@ mod tests {
         observe(&mut session, Status::AUTOCOMMIT, &[variable("last_gtid", "0-1-7")], Effects::NONE);
         observe(&mut session, Status::AUTOCOMMIT, &[variable("last_gtid", "0-1-9")], Effects::NONE);
         assert_eq!(session.required().map(ToString::to_string).as_deref(), Some("0-1-9"));
-        session.reset();
+        session.reset(Dialect::MySql);
         assert!(session.required().is_some(), "a reset does not forget what was written");
     }
 
     #[test]
     fn a_reset_forgets_pins_and_variables_but_not_the_schema() {
-        let mut session = SessionState::new(Some(b"app"));
-        observe(&mut session, Status(0), &[variable("sql_mode", "ANSI"), variable("timestamp", "1")], Effects::NONE);
-        session.reset();
-        assert_eq!(session.fate(), Fate::Return);
-        assert!(session.autocommit());
-        assert_eq!(session.settings().schema(), Some(&b"app"[..]));
-        assert_eq!(session.settings().variable(b"sql_mode"), None);
+        for (dialect, charset) in [(Dialect::MySql, Some(&Value::Default)), (Dialect::MariaDb, None)] {
+            let mut session = SessionState::new(Some(b"app"));
+            let changes = [variable("sql_mode", "ANSI"), variable("timestamp", "1")];
+            observe(&mut session, Status(0), &changes, Effects::NONE);
+            session.reset(dialect);
+            assert_eq!(session.fate(), Fate::Return, "{dialect:?}");
+            assert!(session.autocommit(), "{dialect:?}");
+            assert_eq!(session.settings().schema(), Some(&b"app"[..]), "{dialect:?}");
+            assert_eq!(session.settings().variable(b"sql_mode"), None, "{dialect:?}");
+            assert_eq!(session.settings().variable(b"character_set_results"), charset, "{dialect:?}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Instant};
 use super::{Pins, Settings, Value, belongings::Belongings};
 use crate::{
     protocol::{Status, gtid::Position},
-    sql::Mode,
+    sql::{Dialect, Mode},
     telemetry::Pin,
 };
 
@@ -170,11 +170,13 @@ impl SessionState {
     }
 
     /// `COM_RESET_CONNECTION`: what a server forgets, the session forgets. The schema and the position stay; the
-    /// character set is the server's default, not the login's.
-    pub fn reset(&mut self) {
+    /// character set is MySQL's default, and in MariaDB the login's.
+    pub fn reset(&mut self, dialect: Dialect) {
         let mut settings = Settings::with_schema(self.settings.schema());
-        for name in CHARACTER_SETS {
-            settings.set_variable(name, Value::Default);
+        if dialect == Dialect::MySql {
+            for name in CHARACTER_SETS {
+                settings.set_variable(name, Value::Default);
+            }
         }
         let required = self.required.take();
         let unseen_write = self.unseen_write;

@@ -126,7 +126,7 @@ mod tests {
         let mut long = SessionState::new(None);
         long.assign(&[(b"a".to_vec(), Literal::Text(vec![b'x'; MOST_BYTES]))], Dialect::MySql, Some(UTF8));
         assert!(long.pins().has(Pin::UserVariable));
-        long.reset();
+        long.reset(Dialect::MySql);
         assert_eq!(long.settings().user_variables(), (0, 0));
     }
 }

@@ -146,7 +146,12 @@ fn everything_changed() -> Vec<Change> {
         reads.wait_timeout = "7s"
         failover.hold = "7s"
         dns.server = "[::7]:7"
-        pool = { idle_timeout = "7s", max_age = "7s", acquire_timeout = "7s", multiplex = false, proxy_protocol = true }
+        pool.idle_timeout = "7s"
+        pool.max_age = "7s"
+        pool.acquire_timeout = "7s"
+        pool.linger = "7s"
+        pool.multiplex = false
+        pool.proxy_protocol = true
         timeouts.connect = "7s"
         timeouts.handshake = "7s"
         timeouts.client_idle = "7s"

@@ -2,9 +2,13 @@
 
 use std::fmt::Write;
 
-use weir::protocol::{Change, OkPacket, Status, changes};
+use weir::{
+    protocol::{Change, OkPacket, ServerError, Status, changes},
+    sandbox::Flavor,
+};
 
 use super::{
+    bed::raw,
     play::{Reply, Seen},
     script::{Script, Step},
 };
@@ -15,7 +19,15 @@ struct Tolerance {
     #[allow(dead_code, reason = "the list is to be read")]
     reason: &'static str,
     /// Makes what differs equal.
-    mask: fn(&Step, &mut Reply),
+    mask: fn(&Moment<'_>, &mut Reply),
+}
+
+/// Where a reply stands.
+struct Moment<'a> {
+    step: &'a Step,
+    /// The last step before it that was answered and asked nothing of the step before, and the single server's reply.
+    before: Option<(&'a Step, &'a Reply)>,
+    flavor: Flavor,
 }
 
 /// The one list of them.
@@ -23,7 +35,7 @@ const TOLERATED: &[Tolerance] = &[
     Tolerance {
         reason: "ids of prepared statements: a name that the server is free to choose, and counts differently as the \
                  text protocol's statements draw from the same numbers",
-        mask: |step, reply| {
+        mask: |Moment { step, .. }, reply| {
             if let (Step::Prepare { .. }, Some([0, id @ ..])) = (step, reply.first_mut().map(Vec::as_mut_slice)) {
                 id[..4].fill(0);
             }
@@ -43,7 +55,7 @@ const TOLERATED: &[Tolerance] = &[
     Tolerance {
         reason: "the number of warnings of the statement before in the answer to a command that is no statement, which \
                  MySQL gives and Weir does not know of an error",
-        mask: |step, reply| {
+        mask: |Moment { step, .. }, reply| {
             let command = matches!(step, Step::Ping | Step::InitDb(_) | Step::ResetStatement(_) | Step::SetOption(_));
             let packet = reply.first_mut().filter(|_| command).map(Vec::as_mut_slice);
             if let Some([0xFE, low, high, _, _] | [0 | 0xFE, 0, 0, _, _, low, high, ..]) = packet {
@@ -54,7 +66,7 @@ const TOLERATED: &[Tolerance] = &[
     Tolerance {
         reason: "the affected rows of a CALL that ends with a statement that affects none: MySQL gives those of whatever \
                  ran on the connection before",
-        mask: |step, reply| {
+        mask: |Moment { step, .. }, reply| {
             if let (true, Some([0, rows, ..])) = (step.calls(), reply.last_mut().map(Vec::as_mut_slice)) {
                 *rows = 0;
             }
@@ -63,12 +75,68 @@ const TOLERATED: &[Tolerance] = &[
     Tolerance {
         reason: "the row number in an error about an argument of a prepared CALL, which MariaDB counts on from the execute \
                  before",
-        mask: |step, reply| {
-            if let (true, Some(error)) = (step.calls(), reply.last_mut())
-                && error[0] == 0xFF
-                && let Some(at) = error.windows(8).position(|part| part == b" at row ")
+        mask: |Moment { step, before, .. }, reply| {
+            if step.calls() || before.is_some_and(|(before, _)| before.calls()) {
+                for packet in reply {
+                    if let Some(at) = packet.windows(8).position(|part| part == b" at row ") {
+                        packet.truncate(at);
+                    }
+                }
+            }
+        },
+    },
+    Tolerance {
+        reason: "what is asked about an error that no server gave: Weir knows which sessions and prepared statements there \
+                 are, and puts the read-only transaction in the place of the read-only replica",
+        mask: |Moment { step, before, .. }, reply| {
+            let own = |error: ServerError| matches!(error.code, 1094 | 1243 | 1421 | 1792 | 1835);
+            if step.asks_back() && before.is_some_and(|(_, before)| raw::error(before).is_some_and(own)) {
+                reply.clear();
+            }
+        },
+    },
+    Tolerance {
+        reason: "FOUND_ROWS() after what found none: it is that of the last SELECT, which may have run on another server",
+        mask: |Moment { step, before, .. }, reply| {
+            let found = |before: (&Step, &Reply)| before.0.text().starts_with("SELECT") && before.1.len() > 1;
+            if step.text().contains("FOUND_ROWS()") && !before.is_some_and(found) {
+                reply.clear();
+            }
+        },
+    },
+    Tolerance {
+        reason: "ROW_COUNT() behind a command that is no statement, through which servers keep it or not, wherever it is",
+        mask: |Moment { step, before, .. }, reply| {
+            let statement = |(before, _): (&Step, _)| matches!(before, Step::Query(_) | Step::Execute { .. });
+            if step.text().contains("ROW_COUNT()") && !before.is_some_and(statement) {
+                reply.clear();
+            }
+        },
+    },
+    Tolerance {
+        reason: "warnings of a statement before the last: MariaDB keeps them until one uses a table, wherever that runs",
+        mask: |Moment { step, before, flavor }, reply| {
+            if *flavor == Flavor::MariaDb && step.asks_back() && !before.is_some_and(|(_, before)| warned(before)) {
+                reply.clear();
+            }
+        },
+    },
+    Tolerance {
+        reason: "the type of a column that a parameter decides, when that is NULL: MySQL goes by what was bound before, on \
+                 that connection",
+        mask: |Moment { step, flavor, .. }, reply| {
+            if let (Step::Execute { parameters, .. }, Flavor::MySql9) = (step, flavor)
+                && parameters.iter().any(|parameter| parameter.value.is_none())
             {
-                error.truncate(at);
+                reply.retain(|packet| !packet.starts_with(b"\x03def"));
+            }
+        },
+    },
+    Tolerance {
+        reason: "the type of a user variable that is NULL: servers give it one when a statement that sets it is prepared",
+        mask: |Moment { step, .. }, reply| {
+            if step.text().replace("@@", "").contains('@') && reply.iter().any(|packet| packet.contains(&0xFB)) {
+                reply.retain(|packet| !packet.starts_with(b"\x03def"));
             }
         },
     },
@@ -95,6 +163,15 @@ const TOLERATED: &[Tolerance] = &[
     },
 ];
 
+/// Whether a reply ends with an error or tells of warnings.
+fn warned(reply: &Reply) -> bool {
+    match reply.last().map(Vec::as_slice) {
+        Some([0xFE, low, high, _, _]) => (*low, *high) != (0, 0),
+        Some(packet @ [0 | 0xFE, ..]) => OkPacket::parse(packet).is_ok_and(|ok| ok.warnings > 0),
+        packet => packet.is_some_and(|packet| packet.first() == Some(&0xFF)),
+    }
+}
+
 /// Sorts the variables in the changes of an OK packet.
 fn sort_changes(packet: &mut Vec<u8>) {
     let Ok(ok) = OkPacket::parse(packet) else { return };
@@ -111,11 +188,18 @@ fn sort_changes(packet: &mut Vec<u8>) {
 }
 
 /// The first difference, as a text that shows both sides; None: there is none.
-pub fn difference(script: &Script, direct: &Seen, weir: &Seen) -> Option<String> {
+pub fn difference(flavor: Flavor, script: &Script, direct: &Seen, weir: &Seen) -> Option<String> {
+    let mut before = None;
     for (number, step) in script.steps.iter().enumerate() {
+        let moment = Moment { step, before, flavor };
+        if !step.asks_back()
+            && let Some(reply) = direct.replies.get(number).filter(|reply| !reply.is_empty())
+        {
+            before = Some((step, reply));
+        }
         match (direct.replies.get(number), weir.replies.get(number)) {
             (None, None) => break,
-            (one, other) if masked(step, one) == masked(step, other) => {}
+            (one, other) if masked(&moment, one) == masked(&moment, other) => {}
             (one, other) => {
                 let broken = |seen: &Seen| seen.broken.clone().unwrap_or_default();
                 let mut text = format!("step {number}: {step}\n");
@@ -133,9 +217,9 @@ pub fn difference(script: &Script, direct: &Seen, weir: &Seen) -> Option<String>
     }
 }
 
-fn masked(step: &Step, reply: Option<&Reply>) -> Option<Reply> {
+fn masked(moment: &Moment<'_>, reply: Option<&Reply>) -> Option<Reply> {
     let mut reply = reply?.clone();
-    TOLERATED.iter().for_each(|tolerance| (tolerance.mask)(step, &mut reply));
+    TOLERATED.iter().for_each(|tolerance| (tolerance.mask)(moment, &mut reply));
     Some(reply)
 }
 

@@ -39,6 +39,8 @@ struct Prepared {
     /// A value for each of its parameters: a client binds the same types each time.
     example: Vec<Parameter>,
     bound: bool,
+    /// It sets a system variable, of which MySQL may refuse a NULL by what was bound before.
+    sets: bool,
     /// It asks for a cursor. Only what scans a table does, and then always: MySQL answers a statement without a cursor
     /// after one with it, and a cursor over nothing, in a way that no client library understands.
     cursor: bool,
@@ -74,9 +76,12 @@ impl Generator<'_> {
                 let mut parts: Vec<String> = (0..2 + self.dice.below(3)).map(|_| self.statement()).collect();
                 // Weir refuses a KILL beside other statements: it would name the server's own connections.
                 parts.retain(|part| !part.starts_with("KILL"));
+                // What writes behind a view runs on the writer once a replica has refused it, unless results went out before.
+                parts.retain(|part| !part.contains("v_side") && !part.contains("v_var"));
                 steps.push(Step::Query(parts.join("; ")));
             }
             10 => steps.push(self.odd_command()),
+            11 => self.read_only_transaction(steps),
             _ => {
                 let topic = self.topic();
                 for _ in 0..1 + self.dice.below(4) {
@@ -87,13 +92,29 @@ impl Generator<'_> {
                         self.prepared.iter_mut().for_each(|prepared| prepared.bound = false);
                     }
                     steps.push(Step::Query(sql));
-                    if self.dice.one_in(4) {
-                        let text = *self.dice.pick(texts::INSERT_IDS);
-                        steps.push(Step::Query(self.expand(text)));
-                    }
+                    self.ask_back(steps);
                 }
             }
         }
+    }
+
+    fn read_only_transaction(&mut self, steps: &mut Vec<Step>) {
+        self.query(texts::READ_ONLY_BEGINS, steps);
+        for _ in 0..1 + self.dice.below(5) {
+            let topic = *self.dice.pick(&[texts::READS, texts::READS, texts::READS, texts::WRITES, texts::INSERT_IDS]);
+            self.query(topic, steps);
+            if matches!(steps.last(), Some(Step::Query(sql)) if sql.contains('@')) {
+                steps.pop();
+            } else if self.dice.one_in(4) {
+                self.query(texts::DIAGNOSTICS, steps);
+            }
+        }
+        self.query(texts::READ_ONLY_ENDS, steps);
+    }
+
+    fn query(&mut self, topic: &[&str], steps: &mut Vec<Step>) {
+        let text = *self.dice.pick(topic);
+        steps.push(Step::Query(self.expand(text)));
     }
 
     fn topic(&mut self) -> &'static [&'static str] {
@@ -138,7 +159,7 @@ impl Generator<'_> {
             let example = sql.matches('?').map(|_| self.parameter()).collect();
             let scan = ["SELECT * FROM a ORDER", "SELECT * FROM b ORDER"].iter().any(|text| sql.starts_with(text));
             let cursor = scan && self.dice.one_in(2);
-            self.prepared[slot] = Prepared { example, bound: false, cursor };
+            self.prepared[slot] = Prepared { example, bound: false, sets: sql.starts_with("SET"), cursor };
             steps.push(Step::Prepare { slot, sql });
         }
         for _ in 0..1 + self.dice.below(3) {
@@ -156,16 +177,29 @@ impl Generator<'_> {
                 }
                 _ => steps.push(self.execute(slot)),
             }
-            if self.dice.one_in(3) {
-                let text = *self.dice.pick(texts::INSERT_IDS);
-                steps.push(Step::Query(self.expand(text)));
-            }
+            self.ask_back(steps);
+        }
+    }
+
+    /// Sometimes asks about the statement before.
+    fn ask_back(&mut self, steps: &mut Vec<Step>) {
+        if !matches!(steps.last(), Some(Step::Query(_) | Step::Execute { .. })) {
+            return;
+        }
+        let topic = match self.dice.below(8) {
+            0 => texts::INSERT_IDS,
+            1 if steps.last().is_some_and(Step::writes) && self.dice.one_in(4) => texts::INTO_VARIABLES,
+            1 => texts::DIAGNOSTICS,
+            _ => return,
+        };
+        for _ in 0..1 + self.dice.below(3) {
+            self.query(topic, steps);
         }
     }
 
     fn execute(&mut self, slot: usize) -> Step {
         let mut parameters = self.prepared[slot].example.clone();
-        if !parameters.is_empty() && self.dice.one_in(6) {
+        if !self.prepared[slot].sets && !parameters.is_empty() && self.dice.one_in(6) {
             let place = self.dice.below(parameters.len());
             parameters[place].value = None;
         }

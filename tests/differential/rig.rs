@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use mysql_async::prelude::*;
 use tokio::task::JoinSet;
 use weir::sandbox::{Cluster, Flavor};
 
@@ -21,7 +22,7 @@ use super::{
 
 /// Clients at a time, and the connections that they share on each server: far fewer, so that each is used by all.
 const CLIENTS: usize = 8;
-const CONNECTIONS: u32 = 12;
+const CONNECTIONS: u32 = 4;
 
 /// How often a script is played before it counts as one that shows no difference: some need the others' help.
 const TRIES: usize = 2;
@@ -54,6 +55,7 @@ impl fmt::Display for Report {
 
 /// One server, and Weir in front of three.
 pub struct Rig {
+    flavor: Flavor,
     single: Cluster,
     bed: Bed,
 }
@@ -66,8 +68,10 @@ impl Rig {
             server.exec("SET GLOBAL log_bin_trust_function_creators = 1").await.unwrap();
         }
         let basics = bed::basics(&cluster).replace("role =", &format!("max_connections = {CONNECTIONS}\nrole ="));
-        let bed = Bed::with_config(cluster, &(basics + "[pool]\nacquire_timeout = \"5m\"\n")).await;
-        Self { single, bed }
+        let bed = Bed::with_config(cluster, &(basics + "[pool]\nacquire_timeout = \"5m\"\nlinger = \"5m\"\n")).await;
+        // From now on Weir knows that this user asks.
+        bed.connect().await.query_drop("SELECT ROW_COUNT()").await.unwrap();
+        Self { flavor, single, bed }
     }
 
     pub async fn stop(self) {
@@ -77,6 +81,7 @@ impl Rig {
     /// Plays the sessions of a plan.
     pub async fn run(&self, plan: &Plan) -> Report {
         let shared = Arc::new(Shared {
+            flavor: self.flavor,
             ports: (self.single.writer.port(), self.bed.port()),
             plan: plan.clone(),
             next: AtomicU64::new(plan.first),
@@ -97,6 +102,7 @@ impl Rig {
 
 /// What the clients have in common.
 struct Shared {
+    flavor: Flavor,
     /// Of the single server and of Weir.
     ports: (u16, u16),
     plan: Plan,
@@ -116,7 +122,7 @@ impl Shared {
             }
             let script = generate::script(seed, number, schema);
             let (direct, weir) = self.play(&script, schema).await;
-            let found = compare::difference(&script, &direct, &weir);
+            let found = compare::difference(self.flavor, &script, &direct, &weir);
             {
                 let mut report = self.report.lock().unwrap();
                 report.sessions += 1;
@@ -142,7 +148,7 @@ impl Shared {
     async fn differs(&self, script: &Script, schema: &str) -> Option<String> {
         for _ in 0..TRIES {
             let (direct, weir) = self.play(script, schema).await;
-            let found = compare::difference(script, &direct, &weir);
+            let found = compare::difference(self.flavor, script, &direct, &weir);
             if found.is_some() {
                 return found;
             }

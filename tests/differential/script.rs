@@ -4,7 +4,10 @@ use std::fmt;
 
 use weir::protocol::Capabilities;
 
-use super::bed::raw::{Answer, MODERN};
+use super::{
+    bed::raw::{Answer, MODERN},
+    texts,
+};
 
 /// What a client asks a server for, and what it does then.
 #[derive(Debug, Clone)]
@@ -109,6 +112,16 @@ impl Step {
     /// Whether it runs a procedure; an execute may.
     pub fn calls(&self) -> bool {
         self.text().contains("CALL") || matches!(self, Self::Execute { .. })
+    }
+
+    /// Whether it can only run where data is written.
+    pub fn writes(&self) -> bool {
+        matches!(self, Self::Query(sql) if ["INSERT", "UPDATE", "DELETE"].iter().any(|verb| sql.starts_with(verb)))
+    }
+
+    /// Whether it asks about the statement before.
+    pub fn asks_back(&self) -> bool {
+        matches!(self, Self::Query(sql) if [texts::DIAGNOSTICS, texts::INTO_VARIABLES].concat().contains(&sql.as_str()))
     }
 
     /// The text in it, if it has one.

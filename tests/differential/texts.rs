@@ -123,9 +123,14 @@ pub const DIAGNOSTICS: &[&str] = &[
     "SHOW COUNT(*) ERRORS",
     "SELECT @@warning_count, @@error_count",
     "SELECT @@warning_count",
+    "SELECT SQL_CALC_FOUND_ROWS id FROM a ORDER BY id LIMIT 1",
+];
+
+/// The same, into user variables.
+pub const INTO_VARIABLES: &[&str] = &[
     "GET DIAGNOSTICS @gn = NUMBER, @gr = ROW_COUNT",
     "GET DIAGNOSTICS CONDITION 1 @gs = RETURNED_SQLSTATE, @gm = MESSAGE_TEXT",
-    "SELECT SQL_CALC_FOUND_ROWS id FROM a ORDER BY id LIMIT 1",
+    "SELECT @gn, @gr, @gs, @gm",
 ];
 
 pub const ERRORS: &[&str] = &[
@@ -309,10 +314,8 @@ pub const USER_VARIABLES: &[&str] = &[
 pub const TRANSACTIONS: &[&str] = &[
     "BEGIN",
     "START TRANSACTION",
-    "START TRANSACTION READ ONLY",
     "START TRANSACTION READ WRITE",
     "START TRANSACTION WITH CONSISTENT SNAPSHOT",
-    "START TRANSACTION READ ONLY, WITH CONSISTENT SNAPSHOT",
     "COMMIT",
     "COMMIT",
     "ROLLBACK",
@@ -332,13 +335,31 @@ pub const TRANSACTIONS: &[&str] = &[
     "SELECT COUNT(*) FROM a",
 ];
 
+/// How transactions begin that may run whole on a replica. What pins does so there, too, so that they are played from
+/// their begin to their end with reads, writes that fail, and questions.
+pub const READ_ONLY_BEGINS: &[&str] = &[
+    "START TRANSACTION READ ONLY",
+    "START TRANSACTION READ ONLY, WITH CONSISTENT SNAPSHOT",
+    "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+];
+
+/// How they end, whatever `completion_type` says. `BEGIN` is none: in MySQL what it begins reads only, too.
+pub const READ_ONLY_ENDS: &[&str] = &[
+    "COMMIT AND NO CHAIN",
+    "COMMIT AND NO CHAIN",
+    "ROLLBACK AND NO CHAIN",
+    "START TRANSACTION READ WRITE",
+    "CREATE TABLE IF NOT EXISTS c (id INT PRIMARY KEY, v INT)",
+    "LOCK TABLES a WRITE",
+];
+
 pub const TEMPORARY: &[&str] = &[
     "CREATE TEMPORARY TABLE tmp (id INT PRIMARY KEY AUTO_INCREMENT, v VARCHAR(20))",
     "CREATE TEMPORARY TABLE IF NOT EXISTS tmp (id INT PRIMARY KEY AUTO_INCREMENT, v VARCHAR(20))",
     "CREATE TEMPORARY TABLE tmp AS SELECT id, name AS v FROM a",
     "INSERT INTO tmp (v) VALUES ({str}), ({str})",
     "SELECT * FROM tmp ORDER BY id",
-    "SELECT tmp.id, a.id FROM tmp JOIN a ON a.id = tmp.id ORDER BY 1, 2",
+    "SELECT COUNT(*), MAX(tmp.id) FROM tmp JOIN a ON a.id = tmp.id",
     "DROP TEMPORARY TABLE tmp",
     "DROP TEMPORARY TABLE IF EXISTS tmp",
     "DROP TABLE tmp",

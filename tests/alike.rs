@@ -1,0 +1,204 @@
+//! Sequences of commands that once were answered otherwise through Weir than by a server, each as short as it gets:
+//! random sessions (`differential`) found them. Every packet of every reply is compared.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod bed;
+
+use bed::{
+    Bed, flavors,
+    raw::{Answer, Card, MODERN, Raw},
+};
+use weir::{protocol::Capabilities, sandbox::Cluster};
+
+/// What a client says.
+#[derive(Debug, Clone, Copy)]
+enum Say {
+    Query(&'static str),
+    /// `COM_CHANGE_USER` to itself, with a collation.
+    Change(u8),
+    Prepare(&'static str),
+    Reset,
+    Ping,
+}
+use Say::{Change, Ping, Prepare, Query, Reset};
+
+/// Why it is here, and the sequence. Only the last reply need show it; all are compared.
+const SEQUENCES: &[(&str, &[Say])] = &[
+    (
+        "a reset goes back to the character set of the change of user, or of the server",
+        &[Change(8), Reset, Query("SELECT CONCAT('a', 'ü'), @@collation_connection"), Reset, Query("SELECT 'x'")],
+    ),
+    (
+        "what Weir asks after an error opens no transaction",
+        &[
+            Query("SET completion_type = 1"),
+            Query("CALL missing_procedure()"),
+            Query("SET NAMES utf8mb4 COLLATE utf8mb4_bin"),
+            Query("SET completion_type = DEFAULT"),
+        ],
+    ),
+    (
+        "the first of several statements is still in the read-only transaction",
+        &[
+            Query("START TRANSACTION READ ONLY"),
+            Query("INSERT INTO t (v) VALUES (1); CREATE TABLE other (id INT)"),
+            Query("ROLLBACK"),
+        ],
+    ),
+    (
+        "what begins no other transaction does not end the read-only one",
+        &[
+            Query("START TRANSACTION READ ONLY"),
+            Query("UNLOCK TABLES"),
+            Prepare("CREATE TABLE c (id INT)"),
+            Query("COMMIT"),
+        ],
+    ),
+    (
+        "BEGIN behind a read-only transaction is read-only in MySQL, and not in MariaDB",
+        &[
+            Query("START TRANSACTION READ ONLY"),
+            Query("BEGIN"),
+            Query("INSERT INTO t (v) VALUES (1)"),
+            Query("START TRANSACTION READ WRITE"),
+            Query("INSERT INTO t (v) VALUES (1)"),
+            Query("COMMIT"),
+        ],
+    ),
+    (
+        "the insert id outlives the transaction on the replica that it was set in",
+        &[
+            Query("START TRANSACTION READ ONLY"),
+            Query("SELECT LAST_INSERT_ID(5)"),
+            Query("CREATE TABLE c (id INT)"),
+            Query("SELECT LAST_INSERT_ID(), @@identity"),
+        ],
+    ),
+    (
+        "a question behind an error does not pin the read-only transaction to its replica",
+        &[
+            Query("START TRANSACTION READ ONLY"),
+            Query("UPDATE t SET v = 1"),
+            Query("SELECT ROW_COUNT()"),
+            Query("LOCK TABLES t WRITE"),
+            Query("INSERT INTO t (v) VALUES (1)"),
+            Query("UNLOCK TABLES"),
+        ],
+    ),
+    (
+        "tables that are locked stay so behind a statement that commits",
+        &[
+            Query("LOCK TABLES t WRITE"),
+            Query("INSERT INTO t (v) VALUES (1)"),
+            Query("CREATE INDEX i ON t (v)"),
+            Query("SELECT COUNT(*) FROM mysql.help_topic"),
+            Query("INSERT INTO t (v) VALUES (1)"),
+            Query("START TRANSACTION"),
+            Query("SELECT COUNT(*) FROM t"),
+            Query("COMMIT"),
+        ],
+    ),
+    (
+        "a ping behind an error tells whether the transaction goes on",
+        &[
+            Query("BEGIN"),
+            Query("SELECT nothing"),
+            Ping,
+            Query("SET STATEMENT nothing = 1 FOR SELECT 1"),
+            Ping,
+            Query("CALL missing_procedure()"),
+            Query("SHOW WARNINGS"),
+            Ping,
+            Query("COMMIT"),
+        ],
+    ),
+    (
+        "counts of what is asked about later are not those of Weir's own questions",
+        &[
+            Query("SELECT ROW_COUNT()"),
+            Query("INSERT INTO t (id, v) VALUES (1, 1) ON DUPLICATE KEY UPDATE v = v + 1"),
+            Query("SELECT ROW_COUNT(), LAST_INSERT_ID()"),
+            Query("INSERT INTO t (id) VALUES (1)"),
+            Query("SELECT ROW_COUNT()"),
+            Query("SHOW WARNINGS"),
+            Query("SET NAMES latin1"),
+            Query("SELECT ROW_COUNT()"),
+            Query("SET NAMES utf8mb4"),
+            Query("SELECT id FROM t UNION SELECT 7"),
+            Query("SELECT FOUND_ROWS(), LAST_INSERT_ID()"),
+        ],
+    ),
+    (
+        "what ran before the statement that failed keeps the connection",
+        &[Query("SELECT @x := 203; SELECT * FROM missing; CREATE TEMPORARY TABLE x (id INT)"), Query("SELECT @x")],
+    ),
+    (
+        "what a failed SET has changed is still known after a question",
+        &[
+            Query("SET sql_select_limit = 1, time_zone = 'nowhere'"),
+            Query("SHOW COUNT(*) ERRORS"),
+            Query("SELECT @@sql_select_limit"),
+            Query("SELECT 1 AS x UNION SELECT 2"),
+            Query("SET sql_select_limit = DEFAULT"),
+            Query("SELECT 1 AS x UNION SELECT 2"),
+        ],
+    ),
+    (
+        "a question that sets a variable pins to the writer, where what follows can be written",
+        &[
+            Query("SELECT v FROM t"),
+            Query("GET DIAGNOSTICS @n = NUMBER"),
+            Query("INSERT INTO t (v) VALUES (5)"),
+            Query("SELECT @n"),
+        ],
+    ),
+];
+
+#[tokio::test]
+async fn what_once_differed_is_alike() {
+    for flavor in flavors() {
+        let bed = Bed::with(Cluster::start(flavor, 1).await.unwrap(), "").await;
+        for capabilities in [MODERN, MODERN.without(Capabilities::DEPRECATE_EOF)] {
+            // In what order servers tell what has changed depends on what is tracked.
+            let capabilities = capabilities.without(Capabilities::SESSION_TRACK);
+            for (why, sequence) in SEQUENCES {
+                let direct = play(bed.cluster.writer.port(), capabilities, "direct", sequence).await;
+                let weir = play(bed.port(), capabilities, "behind", sequence).await;
+                for ((say, direct), weir) in sequence.iter().zip(&direct).zip(&weir) {
+                    assert_eq!(text(weir), text(direct), "{flavor}: {why}: {say:?}");
+                }
+            }
+        }
+        bed.stop().await;
+    }
+}
+
+/// Plays a sequence in a schema of its own.
+async fn play(port: u16, capabilities: Capabilities, schema: &str, sequence: &[Say]) -> Vec<Vec<Vec<u8>>> {
+    let mut raw = Raw::connect(port, &Card::app(capabilities)).await.unwrap();
+    for sql in ["DROP DATABASE IF EXISTS {}", "CREATE DATABASE {}", "USE {}"] {
+        raw.run(sql.replace("{}", schema)).await;
+    }
+    raw.run("CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT, v INT)").await;
+    let mut replies = Vec::new();
+    for say in sequence {
+        replies.push(match say {
+            Query(sql) => raw.query(sql).await,
+            Prepare(sql) => raw.ask(&[b"\x16", sql.as_bytes()].concat(), Answer::Prepare).await,
+            // Without the number of warnings, which MySQL tells of the statement before.
+            Ping => raw.ask(b"\x0E", Answer::One).await.into_iter().map(|ok| ok[..5].to_vec()).collect(),
+            Reset => raw.ask(b"\x1F", Answer::One).await,
+            Change(collation) => {
+                let command = [b"\x11app\0\0\0", &[*collation, 0][..], b"mysql_clear_password\0"].concat();
+                raw.change_user(&command, "app-secret").await.unwrap();
+                Vec::new()
+            }
+        });
+    }
+    replies
+}
+
+/// Packets to be read by people; the schemas have one name.
+fn text(reply: &[Vec<u8>]) -> Vec<String> {
+    reply.iter().map(|packet| packet.escape_ascii().to_string().replace("direct", "behind")).collect()
+}
