@@ -278,11 +278,14 @@ impl Session {
             held.lease.connection_mut().identity = identity;
             return self.run(Request::plain(payload, Shape::Simple, OTHER)).await;
         }
+        // MySQL says once more what the statement before has left.
+        let warnings = if self.mode().dialect == Dialect::MySql { self.warnings } else { 0 };
+        let [few, many] = warnings.to_le_bytes();
         // An EOF, or the OK that stands for one.
         let [low, high] = self.state.status().0.to_le_bytes();
         let eof: &[u8] = match self.capabilities.has(Capabilities::DEPRECATE_EOF) {
-            true => &[0xFE, 0, 0, low, high, 0, 0],
-            false => &[0xFE, 0, 0, low, high],
+            true => &[0xFE, 0, 0, low, high, few, many],
+            false => &[0xFE, few, many, low, high],
         };
         self.client.write_payload(eof).await.map_err(|_| End::Client)
     }

@@ -35,6 +35,7 @@ impl Session {
         if matches!(request.body, Body::Prepare { .. }) && held.lease.connection().dialect() == Dialect::MariaDb {
             self.statements.set_latest(exchanged.prepared.map(|(id, _)| id));
         }
+        self.warnings = exchanged.warnings.max(exchanged.error.is_some().into());
         self.learn_from_text(&held, request, &exchanged);
         if exchanged.error.is_none() {
             self.remember_statement(&mut held, request, &exchanged);

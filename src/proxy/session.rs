@@ -63,6 +63,8 @@ pub struct Session {
     /// Where the insert id is to be found when the session does not know it.
     pub(super) unclear_insert_id: Option<UnclearInsertId>,
     pub(super) statements: ClientStatements,
+    /// Of the last statement that ran on a server; an error counts as one.
+    pub(super) warnings: u16,
     /// When the command came, or its reply ended. The clock is not asked more often than that.
     pub(super) now: std::time::Instant,
 }
@@ -238,6 +240,7 @@ impl Session {
             asks: false,
             unclear_insert_id: None,
             statements: ClientStatements::default(),
+            warnings: 0,
             now: std::time::Instant::now(),
         };
         if capabilities.has(Capabilities::IGNORE_SPACE) {
