@@ -11,13 +11,13 @@ use bed::{
 use mysql_async::{ChangeUserOpts, prelude::*};
 use weir::{
     protocol::{Capabilities, HEADER, put_packets},
-    sandbox::Cluster,
+    sandbox::{Cluster, Flavor},
 };
 
 /// Another user; and a short patience with sessions that are still pinned when a test is over.
 const EXTRA: &str = "[[users]]\nname = \"other\"\npassword = \"other-secret\"\n[timeouts]\ndrain = \"100ms\"\n";
 
-async fn start(flavor: weir::sandbox::Flavor) -> Bed {
+async fn start(flavor: Flavor) -> Bed {
     let cluster = Cluster::start(flavor, 1).await.unwrap();
     cluster.writer.exec("CREATE USER other@'%' IDENTIFIED BY 'other-secret'").await.unwrap();
     cluster.writer.exec("GRANT ALL ON app2.* TO other@'%'").await.unwrap();
@@ -72,6 +72,27 @@ async fn an_idle_transaction_ends_with_its_session() {
         assert_eq!(left, Some(0), "{flavor}: rolled back, and only a transaction is cut");
         assert_eq!(pinned.query_first("SELECT @x").await.unwrap(), Some(1), "{flavor}: this is no transaction");
         drop((idle, busy, free, pinned));
+        bed.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_user_keeps_the_character_set_of_a_collation_that_no_login_can_name() {
+    for flavor in flavors() {
+        let bed = start(flavor).await;
+        // utf8mb4_ja_0900_as_cs; utf8mb4_uca1400_ai_ci, latin1_swedish_nopad_ci.
+        let collations = if flavor == Flavor::MySql9 { &[303][..] } else { &[2304_u16, 1032] };
+        for collation in collations {
+            let [low, high] = collation.to_le_bytes();
+            let change = [b"\x11other\0\0app2\0", &[low, high][..], b"caching_sha2_password\0"].concat();
+            let mut sets = Vec::new();
+            for port in [bed.cluster.writer.port(), bed.port()] {
+                let mut raw = Raw::connect(port, &Card::app(MODERN)).await.unwrap();
+                raw.change_user(&change, "other-secret").await.unwrap();
+                sets.push(raw.value("SELECT CONCAT(@@character_set_client, ' ', @@character_set_results)").await);
+            }
+            assert_eq!(sets[0], sets[1], "{flavor}: {collation}");
+        }
         bed.stop().await;
     }
 }

@@ -298,7 +298,8 @@ impl Session {
         self.last_used = None;
         let credential = self.authenticate(&change).await?;
         let user = String::from_utf8_lossy(&change.user).into_owned();
-        let collation = change.collation.map_or(self.identity.collation, |collation| collation as u8);
+        let dialect = self.mode().dialect;
+        let collation = change.collation.map_or(self.identity.collation, |id| session::login_collation(id, dialect));
         let attributes = told_of(&change.attributes, self.worker.config().pool.multiplex);
         let user = user.into();
         let identity = Identity { user, credential, collation, attributes, ..Identity::clone(&self.identity) };

@@ -1,4 +1,6 @@
-//! Which client character sets make a text ambiguous for a lexer that reads bytes.
+//! Which client character sets make a text ambiguous for a lexer that reads bytes, and which collations a login can name.
+
+use crate::sql::Dialect;
 
 /// In these a byte of a longer character can look like a backslash or a letter, so that the end of a string literal
 /// cannot be told without decoding. Sorted.
@@ -13,6 +15,21 @@ pub fn is_ambiguous(name: Option<&[u8]>, login_collation: u8) -> bool {
     match name {
         Some(name) => AMBIGUOUS.binary_search(&name).is_ok(),
         None => AMBIGUOUS_COLLATIONS.binary_search(&login_collation).is_ok(),
+    }
+}
+
+/// The collation that a login of Weir's names for a client that wants `id`: a login has one byte for it, a change of user
+/// two. It has the same character set, and is another where `id` does not fit.
+pub fn login_collation(id: u16, dialect: Dialect) -> u8 {
+    match (dialect, id) {
+        (_, ..=0xFF) => id as u8,
+        // All the others are of utf8mb4.
+        (Dialect::MySql, _) => 255,
+        // Unicode 14.0 (`my_uca1400_collation_definitions_add`): of utf8mb3, of utf8mb4.
+        (Dialect::MariaDb, 0x0800..=0x08FF) => 33,
+        (Dialect::MariaDb, 0x0900..=0x09FF) => 45,
+        // From 1024 on they are those below, without padding.
+        (Dialect::MariaDb, _) => (id & 0xFF) as u8,
     }
 }
 

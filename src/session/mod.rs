@@ -13,7 +13,7 @@ mod tracking;
 mod user_variables;
 
 pub use belongings::Aside;
-pub use charset::is_ambiguous;
+pub use charset::{is_ambiguous, login_collation};
 pub use pins::Pins;
 pub use settings::{Settings, Step, Value};
 pub use state::{CHARACTER_SETS, Fate, SessionState};
