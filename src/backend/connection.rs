@@ -5,49 +5,19 @@ use std::{io, net::SocketAddr, sync::Arc, time::Instant};
 use tokio::time::timeout;
 
 use super::{
-    ConnectError, Links, PreparedText, Statements,
+    ConnectError, Identity, Links, PreparedText, Statements,
     align::set_names,
     dial::{Dialled, OWN_REPLY, Place, dial, refused},
 };
 use crate::{
     net::{PacketStream, Scratch},
     protocol::{
-        Capabilities, Change, Malformed, OkPacket, Prepared, ProxyHeader, ResultHead, Status, auth::Credential,
-        changes, code, login::Attributes, put_packets, query_attributes, wire::Reader,
+        Capabilities, Change, Malformed, OkPacket, Prepared, ResultHead, Status, changes, code, put_packets,
+        query_attributes, wire::Reader,
     },
     session::{CHARACTER_SETS, Settings, Tracking, Value},
     sql::Dialect,
 };
-
-/// Which connections can stand in for each other: what a login fixes for good.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    pub user: Arc<str>,
-    pub credential: Credential,
-    /// The capabilities that client and server leg must have in common.
-    pub capabilities: Capabilities,
-    pub collation: u8,
-    /// What servers are told of the client's address; None: nothing.
-    pub origin: Option<ProxyHeader>,
-    /// What servers are told of the client's program. Connections that sessions share have Weir's own.
-    pub attributes: Attributes,
-}
-
-impl Identity {
-    /// Whether a connection opened for `other` serves this one. The password was proven by each when it logged in.
-    pub fn fits(&self, other: &Self) -> bool {
-        let same_host = match (self.origin, other.origin) {
-            (None, None) => true,
-            (Some(one), Some(other)) => one.is_same_host(other),
-            _ => false,
-        };
-        same_host
-            && self.capabilities == other.capabilities
-            && self.collation == other.collation
-            && self.user == other.user
-            && self.attributes == other.attributes
-    }
-}
 
 /// A connection to a server.
 #[derive(Debug)]

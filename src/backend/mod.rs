@@ -7,6 +7,7 @@ mod connection;
 mod dial;
 pub mod driver;
 pub mod health;
+mod identity;
 pub mod observation;
 mod pool;
 pub mod probe;
@@ -18,8 +19,9 @@ mod texts;
 
 pub use align::Alignment;
 pub use cluster::{Cluster, Member, Report, Server, UNKNOWN_COLLATION, UNKNOWN_VERSION};
-pub use connection::{Identity, Reply, Reports, ServerConnection};
+pub use connection::{Reply, Reports, ServerConnection};
 pub use dial::{ConnectError, Links, Place};
+pub use identity::Identity;
 pub use pool::{Lease, LeaseError, Pool, Wish};
 pub use shelf::Ages;
 pub use statements::{PreparedText, Statements};

@@ -4,11 +4,13 @@ mod codec;
 mod compressed;
 mod introduction;
 mod packets;
+mod scratch;
 mod stream;
 pub mod tls;
 
 pub use codec::{Method, Unpacker};
 pub use compressed::Part;
 pub use introduction::{IntroductionError, introduction};
-pub use packets::{PacketStream, ReadError, Scratch};
+pub use packets::{PacketStream, ReadError};
+pub use scratch::Scratch;
 pub use stream::{Socket, Stream};

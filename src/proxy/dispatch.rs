@@ -5,11 +5,12 @@ use std::sync::Arc;
 use tokio::time::timeout;
 
 use super::{
+    admission::told_of,
     kill::unclear_kill,
     login,
     passthrough::Users,
     request::{Body, Request},
-    session::{End, Session, told_of},
+    session::{End, Session},
 };
 use crate::{
     backend::Identity,

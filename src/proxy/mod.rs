@@ -1,6 +1,7 @@
 //! One client's life: login, session loop, dispatch of commands, relay of replies, retries.
 
 mod acquire;
+mod admission;
 mod beside;
 mod calls;
 mod dedicated;
@@ -30,6 +31,7 @@ mod turn;
 mod upload;
 mod worker;
 
+pub use admission::serve;
 pub use login::{Accounts, Admitted, Door, Policy};
-pub use session::{End, serve};
+pub use session::End;
 pub use worker::Worker;

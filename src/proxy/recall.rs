@@ -72,10 +72,17 @@ pub fn asks_back(statement: &Statement<'_>) -> bool {
     statement.kind == Kind::Diagnostics || statement.effects.has(Effects::DIAGNOSTICS)
 }
 
-/// Whether a statement that asks about the one before may run where that ran, if this was a replica. One that sets a
-/// variable would pin the session to it.
+/// What a statement that asks about the one before may do on a replica, if that ran there. One that sets a variable would
+/// pin the session to it; locks and all else are the writer's.
+const ASKS_REPLICAS: Effects = Effects::DIAGNOSTICS
+    .with(Effects::CALC_FOUND_ROWS)
+    .with(Effects::SYSTEM_VARIABLE)
+    .with(Effects::SERVER_VARIABLE)
+    .with(Effects::MULTI);
+
+/// Whether a statement that asks about the one before may run where that ran, if this was a replica.
 pub fn asks_replicas(statement: &Statement<'_>) -> bool {
-    matches!(statement.kind, Kind::Read | Kind::Diagnostics) && !statement.effects.has(Effects::USER_VARIABLE)
+    matches!(statement.kind, Kind::Read | Kind::Diagnostics) && ASKS_REPLICAS.has(statement.effects)
 }
 
 impl Session {
@@ -323,6 +330,25 @@ pub fn names(sql: &[u8], name: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_questions_go_to_replicas() {
+        let mode = Mode { dialect: Dialect::MySql, version: 90_700, ansi_quotes: false, no_backslash_escapes: false };
+        let cases = [
+            ("SHOW WARNINGS", true),
+            ("SELECT FOUND_ROWS(), @@warning_count", true),
+            ("SELECT 1; SHOW ERRORS", true),
+            ("SELECT ROW_COUNT() FROM t FOR UPDATE", false),
+            ("SELECT ROW_COUNT(), GET_LOCK('a', 0)", false),
+            ("SELECT ROW_COUNT(), price_of(7)", false),
+            ("SELECT ROW_COUNT() INTO @n", false),
+            ("GET DIAGNOSTICS @n = NUMBER", false),
+            ("DELETE FROM t WHERE id = LAST_INSERT_ID()", false),
+        ];
+        for (sql, expected) in cases {
+            assert_eq!(asks_replicas(&crate::sql::classify(sql.as_bytes(), mode)), expected, "{sql}");
+        }
+    }
 
     #[test]
     fn names_of_the_insert_id() {

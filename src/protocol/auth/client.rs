@@ -64,7 +64,7 @@ pub enum Authority {
     /// It is wrong.
     #[default]
     Weir,
-    /// A server is asked; see [`super::passthrough`].
+    /// A server is asked; see `auth::passthrough`.
     Server,
 }
 
