@@ -22,12 +22,12 @@
 //!
 //! # Life of a statement
 //! A listener accepts and hands the socket to the least busy worker, which owns the session from then on
-//! (`app::workers`). After the login (`proxy::login`) the session loop (`proxy::session`) reads one command,
-//! parses it ([`protocol::Command`]), asks what the text means ([`sql::classify`]) and where it goes
-//! ([`routing::route`]), takes a server connection ([`backend::Lease`]) unless it holds one, writes the
-//! alignment and the command in one go, and pumps the reply through [`protocol::ResponseTracker`] without
-//! decoding rows (`proxy::relay`). What the server reported is applied to the session
-//! ([`session::SessionState::observe`]), and the lease goes back to the pool unless a pin keeps it.
+//! (`app::workers`). After the login (`proxy::login`, `proxy::admission`) the session loop (`proxy::session`) reads
+//! one command, parses it ([`protocol::Command`]), asks what the text means ([`sql::classify`]) and where it goes
+//! ([`routing::route`]), takes a server connection ([`backend::Lease`]) unless it holds one, writes the alignment
+//! and the command in one go, and pumps the reply through [`protocol::ResponseTracker`] without decoding rows
+//! (`proxy::relay`). What the server reported is applied to the session ([`session::SessionState::observe`]), and
+//! the lease goes back to the pool unless a pin keeps it.
 
 pub mod admin;
 pub mod app;
