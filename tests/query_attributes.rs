@@ -164,7 +164,8 @@ async fn a_transaction_that_leaves_its_replica_leaves_the_connection() {
     raw.run("START TRANSACTION READ ONLY").await;
     let place = raw.row("SELECT @@port, CONNECTION_ID()").await;
     assert_eq!(place[0], Some(bed.cluster.replicas[0].port().to_string().into_bytes()), "it is on the replica");
-    raw.run("BEGIN").await;
+    // In MySQL, a BEGIN alone would begin another one that only reads.
+    raw.run("START TRANSACTION READ WRITE").await;
     let port = bed.cluster.writer.port().to_string().into_bytes();
     assert_eq!(raw.value("SELECT @@port").await, port, "it is on the writer");
     raw.run("COMMIT").await;
