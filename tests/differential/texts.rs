@@ -17,7 +17,6 @@ pub const TOPICS: &[Topic] = &[
     Topic { weight: 14, texts: READS },
     Topic { weight: 12, texts: WRITES },
     Topic { weight: 6, texts: INSERT_IDS },
-    Topic { weight: 0, texts: DIAGNOSTICS },
     Topic { weight: 7, texts: ERRORS },
     Topic { weight: 9, texts: SETTINGS },
     Topic { weight: 5, texts: USER_VARIABLES },
