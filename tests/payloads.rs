@@ -180,6 +180,7 @@ async fn odd_names_of_schemas() {
             let quoted = format!("`{}`", name.replace('`', "``"));
             bed.cluster.writer.exec(&format!("CREATE DATABASE {quoted}")).await.unwrap();
             bed.cluster.writer.exec(&format!("CREATE TABLE {quoted}.t AS SELECT 7 AS v")).await.unwrap();
+            bed.cluster.wait_caught_up().await.unwrap();
             let latin1 = name.chars().map(|c| u8::try_from(u32::from(c))).collect::<Result<Vec<u8>, _>>();
             let utf8 = (45, name.as_bytes().to_vec());
             for (collation, bytes) in std::iter::once(utf8).chain(latin1.ok().map(|bytes| (8, bytes))) {
