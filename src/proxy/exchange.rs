@@ -1,14 +1,6 @@
 //! One command and its reply over one server connection: alignment, a wait for freshness, the command, the relay.
 
-use std::{
-    borrow::Cow,
-    cell::Cell,
-    future::pending,
-    sync::Arc,
-    time::{Duration, Instant},
-};
-
-use tokio::time::sleep;
+use std::{borrow::Cow, cell::Cell, sync::Arc, time::Duration};
 
 use super::{
     calls::{self, Procedure},
@@ -19,12 +11,12 @@ use super::{
     relay::{Relay, RelayError},
     request::{Body, Request, with_statement_id},
     session::{Held, Session},
-    silence::{Silence, Vigil},
+    silence::Silence,
+    watch::Watch,
 };
 use crate::{
     backend::{Alignment, ConnectError, Reports, ServerConnection},
     config::{Config, Consistency},
-    context::Kill,
     protocol::{
         Capabilities, ResponseTracker, ServerError, Shape, code, gtid::Position, put_packets, query_attributes,
     },
@@ -78,70 +70,25 @@ impl Session {
         wait: Option<&Position>,
         limit: Option<Duration>,
     ) -> Result<Exchanged, Failure> {
-        let calls = self.calls.clone();
         let Held { lease, server } = held;
         // Who is found dead later than this wakes the statement.
         if server.is_down() {
             return Err(Failure::Unsent);
         }
-        let written = self.client.written;
+        let (written, begun) = (self.client.written, self.now);
         let connection = lease.connection_mut();
         let beside = self.beside(server, connection);
         let (overdue, silence) = (Cell::new(false), Silence::default());
-        let mut vigil = Vigil::new(self.now);
-        let mut killing = None;
+        let calls = self.calls.clone();
+        let shape = request.shape;
+        let mut watch =
+            Watch { calls, server, beside: &beside, shape, overdue: &overdue, silence: &silence, killing: None };
         let result = {
             let conversation = self.converse(connection, request, wait, &overdue, &silence);
-            let late = async {
-                match limit {
-                    Some(limit) => sleep(limit).await,
-                    None => pending().await,
-                }
-            };
-            tokio::pin!(conversation, late);
-            loop {
-                tokio::select! {
-                    biased;
-                    result = &mut conversation => break result,
-                    () = calls.called() => match calls.asked() {
-                        Some(Kill::Query) => killing = Some(beside.kill()),
-                        Some(Kill::Session) => break Err(Failure::Killed(ServerError::interrupted())),
-                        Some(Kill::Shutdown) => break Err(Failure::Killed(ServerError::shutdown())),
-                        // Events never end by themselves, and a replica takes up again elsewhere.
-                        Some(Kill::Drain) if request.shape == Shape::Events => {
-                            break Err(Failure::Killed(ServerError::shutdown()));
-                        }
-                        // Woken to look: the monitor found the server dead.
-                        _ if server.is_down() => {
-                            let cause = "the server stopped answering".to_owned();
-                            break Err(Failure::Server { cause, sent: 0, boundary: None });
-                        }
-                        // Woken to look: it takes long.
-                        _ if request.shape != Shape::Events && vigil.is_in_vain(&silence, &beside, Instant::now()).await => {
-                            let cause = "the server has ended its reply, the rest of which does not come".to_owned();
-                            break Err(Failure::Server { cause, sent: 0, boundary: None });
-                        }
-                        _ => {}
-                    },
-                    () = &mut late, if !overdue.get() => {
-                        overdue.set(true);
-                        killing = Some(beside.kill());
-                    }
-                }
-            }
+            tokio::pin!(conversation);
+            watch.over(conversation, limit, begun).await
         };
-        match result {
-            Err(Failure::Client) => drop(beside.kill()),
-            // Weir may end with its last session, and this must be sent before. A panic was reported.
-            Err(Failure::Killed(_)) => drop(beside.kill().await),
-            _ => {}
-        }
-        if result.is_ok()
-            && let Some(killing) = killing
-        {
-            // The connection must not be anybody else's before. A panic was reported.
-            let _ = killing.await;
-        }
+        watch.end(&result).await;
         // Of a conversation that was given up, the stream alone knows how far it came.
         let sent = self.client.written - written;
         match result {

@@ -21,6 +21,7 @@ mod recall;
 mod refusals;
 mod relay;
 mod request;
+mod retry;
 mod run;
 mod session;
 mod silence;
@@ -29,6 +30,7 @@ mod temporary;
 mod texts;
 mod turn;
 mod upload;
+mod watch;
 mod worker;
 
 pub use admission::serve;

@@ -107,96 +107,107 @@ pub struct ReplyObserver<'a> {
 
 impl Observer for ReplyObserver<'_> {
     fn control(&mut self, control: Control, packet: &mut [u8], unseen: bool) -> Result<Verdict, Malformed> {
-        let payload = packet.get(HEADER..).ok_or(Malformed("header"))?;
         match control.kind {
-            ControlKind::Ok => {
-                let ok = OkPacket::parse(payload)?;
-                self.said.status = ok.status;
-                self.said.warnings = ok.warnings;
-                self.said.affected_rows = ok.affected_rows;
-                if ok.insert_id != 0 {
-                    self.said.insert_id = ok.insert_id;
-                }
-                let before = self.state.in_explicit_transaction();
-                self.state.observe(&ok, self.statement.kind, self.statement.effects);
-                let after = self.state.in_explicit_transaction();
-                let begins = after && matches!(self.statement.kind, Kind::Begin(_));
-                let boundary = match (before, after) {
-                    (false, false) => Boundary::Outside,
-                    (true, true) if !begins => Boundary::Within,
-                    _ => Boundary::Crossed,
-                };
-                if let Some((commits, position)) = self.commits.zip(self.state.required()) {
-                    // Before the client hears of it: it may tell others.
-                    commits.commit(position);
-                }
-                if ok.status.has(Status::SESSION_STATE_CHANGED) && !self.is_told_all() {
-                    let told = self.told(&ok, boundary, payload.first().copied().unwrap_or_default());
-                    return replace_payload(packet, &told).map(Verdict::Pass);
-                }
-            }
-            ControlKind::Eof => {
-                let eof = OkPacket::parse_eof(payload)?;
-                self.said.status = eof.status;
-                self.said.warnings = eof.warnings;
-                self.said.ended_by_eof = control.last;
-                if self.doubted {
-                    self.state.observe(&eof, self.statement.kind, self.statement.effects);
-                    // It may be told that another statement changed something, and not what. A transaction always has.
-                    if eof.status.has(Status::SESSION_STATE_CHANGED) && !self.state.in_transaction() {
-                        self.state.set_pin(Pin::Unattributed, true);
-                    }
-                } else {
-                    self.state.observe_eof(&eof, self.statement.kind, self.statement.effects);
-                }
-                let flagged = self.is_told_all() || self.chosen().is_some_and(Tracking::flags_reads);
-                if eof.status.has(Status::SESSION_STATE_CHANGED) && !flagged {
-                    let status = eof.status.without(Status::SESSION_STATE_CHANGED).0.to_le_bytes();
-                    packet.get_mut(HEADER + 3..HEADER + 5).ok_or(Malformed("status"))?.copy_from_slice(&status);
-                }
-            }
-            ControlKind::Err => {
-                let error = ServerError::parse(payload)?;
-                self.said.error = Some(error.code);
-                self.said.read_only = Withhold::ReadOnly.covers(&error);
-                if unseen && self.withhold.covers(&error) {
-                    self.said.withheld = Some(error);
-                    return Ok(Verdict::Withhold);
-                }
-                if self.state.status().has(Status::IN_READ_ONLY_TRANSACTION) && tells_read_only(&error) {
-                    // A replica finds its own reason before the one that a single server has.
-                    let told = ServerError::read_only_transaction(self.dialect);
-                    self.said.error = Some(told.code);
-                    return replace_payload(packet, &told.payload(Capabilities::PROTOCOL_41)).map(Verdict::Pass);
-                }
-                if self.overdue.get() && error.code == ServerError::interrupted().code {
-                    // The number and the SQLSTATE of a time limit; the text says that it was interrupted.
-                    let told = ServerError { message: error.message, ..ServerError::statement_timeout() };
-                    return replace_payload(packet, &told.payload(Capabilities::PROTOCOL_41)).map(Verdict::Pass);
-                }
-            }
-            ControlKind::Prepared => {
-                self.said.prepared = Some((self.statement_id, Prepared::parse(payload, self.capabilities)?));
-                let place = HEADER + Prepared::ID.start..HEADER + Prepared::ID.end;
-                packet
-                    .get_mut(place)
-                    .ok_or(Malformed("statement id"))?
-                    .copy_from_slice(&self.statement_id.to_le_bytes());
-            }
-            ControlKind::Infile => {
-                let name = payload.get(1..).unwrap_or_default();
-                // Clients hand out whatever they are asked for.
-                let asked = self.files.is_some_and(|(sql, mode)| asks_for_file(sql, mode, name));
-                if !asked || !self.capabilities.has(Capabilities::LOCAL_FILES) {
-                    return Err(Malformed("request for a file"));
-                }
-            }
+            ControlKind::Ok => self.ok(control, packet),
+            ControlKind::Eof => self.eof(control, packet),
+            ControlKind::Err => self.err(control, packet, unseen),
+            ControlKind::Prepared => self.prepared(control, packet),
+            ControlKind::Infile => self.infile(control, packet),
         }
-        Ok(Verdict::Pass(control.length))
     }
 }
 
 impl ReplyObserver<'_> {
+    fn ok(&mut self, control: Control, packet: &mut [u8]) -> Result<Verdict, Malformed> {
+        let payload = payload(packet)?;
+        let ok = OkPacket::parse(payload)?;
+        self.said.status = ok.status;
+        self.said.warnings = ok.warnings;
+        self.said.affected_rows = ok.affected_rows;
+        if ok.insert_id != 0 {
+            self.said.insert_id = ok.insert_id;
+        }
+        let before = self.state.in_explicit_transaction();
+        self.state.observe(&ok, self.statement.kind, self.statement.effects);
+        let after = self.state.in_explicit_transaction();
+        let begins = after && matches!(self.statement.kind, Kind::Begin(_));
+        let boundary = match (before, after) {
+            (false, false) => Boundary::Outside,
+            (true, true) if !begins => Boundary::Within,
+            _ => Boundary::Crossed,
+        };
+        if let Some((commits, position)) = self.commits.zip(self.state.required()) {
+            // Before the client hears of it: it may tell others.
+            commits.commit(position);
+        }
+        if ok.status.has(Status::SESSION_STATE_CHANGED) && !self.is_told_all() {
+            let told = self.told(&ok, boundary, payload.first().copied().unwrap_or_default());
+            return replace_payload(packet, &told).map(Verdict::Pass);
+        }
+        Ok(Verdict::Pass(control.length))
+    }
+
+    fn eof(&mut self, control: Control, packet: &mut [u8]) -> Result<Verdict, Malformed> {
+        let eof = OkPacket::parse_eof(payload(packet)?)?;
+        self.said.status = eof.status;
+        self.said.warnings = eof.warnings;
+        self.said.ended_by_eof = control.last;
+        if self.doubted {
+            self.state.observe(&eof, self.statement.kind, self.statement.effects);
+            // It may be told that another statement changed something, and not what. A transaction always has.
+            if eof.status.has(Status::SESSION_STATE_CHANGED) && !self.state.in_transaction() {
+                self.state.set_pin(Pin::Unattributed, true);
+            }
+        } else {
+            self.state.observe_eof(&eof, self.statement.kind, self.statement.effects);
+        }
+        let flagged = self.is_told_all() || self.chosen().is_some_and(Tracking::flags_reads);
+        if eof.status.has(Status::SESSION_STATE_CHANGED) && !flagged {
+            let status = eof.status.without(Status::SESSION_STATE_CHANGED).0.to_le_bytes();
+            packet.get_mut(HEADER + 3..HEADER + 5).ok_or(Malformed("status"))?.copy_from_slice(&status);
+        }
+        Ok(Verdict::Pass(control.length))
+    }
+
+    fn err(&mut self, control: Control, packet: &mut [u8], unseen: bool) -> Result<Verdict, Malformed> {
+        let error = ServerError::parse(payload(packet)?)?;
+        self.said.error = Some(error.code);
+        self.said.read_only = Withhold::ReadOnly.covers(&error);
+        if unseen && self.withhold.covers(&error) {
+            self.said.withheld = Some(error);
+            return Ok(Verdict::Withhold);
+        }
+        if self.state.status().has(Status::IN_READ_ONLY_TRANSACTION) && tells_read_only(&error) {
+            // A replica finds its own reason before the one that a single server has.
+            let told = ServerError::read_only_transaction(self.dialect);
+            self.said.error = Some(told.code);
+            return replace_payload(packet, &told.payload(Capabilities::PROTOCOL_41)).map(Verdict::Pass);
+        }
+        if self.overdue.get() && error.code == ServerError::interrupted().code {
+            // The number and the SQLSTATE of a time limit; the text says that it was interrupted.
+            let told = ServerError { message: error.message, ..ServerError::statement_timeout() };
+            return replace_payload(packet, &told.payload(Capabilities::PROTOCOL_41)).map(Verdict::Pass);
+        }
+        Ok(Verdict::Pass(control.length))
+    }
+
+    fn prepared(&mut self, control: Control, packet: &mut [u8]) -> Result<Verdict, Malformed> {
+        self.said.prepared = Some((self.statement_id, Prepared::parse(payload(packet)?, self.capabilities)?));
+        let place = HEADER + Prepared::ID.start..HEADER + Prepared::ID.end;
+        packet.get_mut(place).ok_or(Malformed("statement id"))?.copy_from_slice(&self.statement_id.to_le_bytes());
+        Ok(Verdict::Pass(control.length))
+    }
+
+    fn infile(&self, control: Control, packet: &[u8]) -> Result<Verdict, Malformed> {
+        let name = payload(packet)?.get(1..).unwrap_or_default();
+        // Clients hand out whatever they are asked for.
+        let asked = self.files.is_some_and(|(sql, mode)| asks_for_file(sql, mode, name));
+        if !asked || !self.capabilities.has(Capabilities::LOCAL_FILES) {
+            return Err(Malformed("request for a file"));
+        }
+        Ok(Verdict::Pass(control.length))
+    }
+
     /// Whether the client is told what the server reports.
     fn is_told_all(&self) -> bool {
         self.tracking.is_none() && self.capabilities.has(Capabilities::SESSION_TRACK)
@@ -216,6 +227,10 @@ impl ReplyObserver<'_> {
         OkPacket { status, changes: &kept, ..*ok }.put(&mut out, header);
         out
     }
+}
+
+fn payload(packet: &[u8]) -> Result<&[u8], Malformed> {
+    packet.get(HEADER..).ok_or(Malformed("header"))
 }
 
 #[cfg(test)]

@@ -1,23 +1,46 @@
-//! One statement from its decision to its end: lease, exchange, retry.
+//! One statement from its decision to its end: a connection for it, the exchange, what its reply leads to.
 
 use std::{future::poll_fn, net::IpAddr, task::Poll, time::Instant};
 
 use super::{
     acquire::{Acquired, Search},
-    exchange::Failure,
-    observe::{Withhold, lacks_table, tells_read_only},
+    observe::{Exchanged, Withhold},
     request::Request,
     session::{End, Session},
     turn::Turn,
 };
 use crate::{
     backend::Server,
-    config::{Config, Consistency, Rule},
+    config::{Config, Consistency, Route, Rule},
     context::Kill,
     protocol::ServerError,
     routing::{self, Asked, Decision, Implicit, Situation, Target},
+    session::Pins,
     telemetry::{Pin, Reason},
 };
+
+/// What is settled of a request's run before it has a connection.
+pub(super) struct Course<'a> {
+    config: &'a Config,
+    rule: Option<&'a Rule>,
+    consistency: Consistency,
+    pub(super) transaction: Implicit,
+    /// The request ends the session's transaction on a replica, and runs elsewhere.
+    leaves: bool,
+    /// Where it goes, unless it asks about the statement before.
+    pub(super) free: Decision<'a>,
+    /// When the client sent it.
+    arrived: Instant,
+    /// What pinned the session before.
+    pins: Pins,
+}
+
+impl Course<'_> {
+    /// Whether it cannot run but on the connection that the session holds.
+    pub(super) fn is_pinned(&self) -> bool {
+        self.free.target == Target::Held
+    }
+}
 
 impl Session {
     /// Runs a request and answers the client.
@@ -31,22 +54,14 @@ impl Session {
 
     /// Runs a request on the connection that the session holds, if it holds one.
     pub(super) async fn run_where_held(&mut self, mut request: Request<'_>) -> Result<(), End> {
-        let config = self.worker.config();
-        let rule = self.rule(&config, &request);
-        let consistency = rule.and_then(|rule| rule.consistency).unwrap_or(config.reads.consistency);
-        let transaction = self.implicit_transaction(&config);
-        let leaves = self.leaves_read_only_transaction(&request.ran(), request.sql);
-        // What lingers is recalled, and stands for nothing else.
-        let held = self.pin().filter(|pin| !leaves && *pin != Pin::Diagnostics);
-        let situation = Situation { route: &self.route.clone(), held, transaction };
-        let decision = routing::route(&situation, &request.statement, rule);
-        if decision.target == Target::Reject {
+        let (config, route) = (self.worker.config(), self.route.clone());
+        let course = self.course(&config, &route, &request);
+        if course.free.target == Target::Reject {
             self.count(Reason::Rejected);
-            let name = rule.map_or("", |rule| &rule.name);
+            let name = course.rule.map_or("", |rule| &rule.name);
             return self.send_error(&ServerError::rejected(name)).await;
         }
-        let arrived = self.now;
-        let turn = match self.take_turn(&config, rule).await? {
+        let turn = match self.take_turn(&config, course.rule).await? {
             Turn::Free => None,
             Turn::Taken(permit) => {
                 self.now = Instant::now();
@@ -54,93 +69,97 @@ impl Session {
             }
             Turn::Refused => return Ok(()),
         };
-        let limit = rule.and_then(|rule| rule.timeout);
+        let limit = course.rule.and_then(|rule| rule.timeout);
         let mut search = if request.repeatable() { Search::default() } else { Search::once() };
-        let before = self.state.pins();
-        if leaves || transaction == Implicit::Reading && decision.target != Target::Held {
-            self.keep_insert_id().await;
-            self.stop_reading();
-        }
-        self.find_insert_id(request.sql).await;
-        let free = decision;
-        let mut decision = self.recall(&request.statement, decision);
-        if decision.target != Target::Held {
-            self.move_on().await?;
-        }
+        let mut decision = self.leave_others(&course, &request).await?;
         loop {
-            let acquired = match self.acquire_unless_killed(decision, &request, consistency, &mut search).await? {
-                Ok(acquired) => acquired,
-                Err(error) => {
-                    self.count(decision.reason);
-                    return self.send_error(&error).await;
-                }
-            };
-            let Acquired { mut held, reason, wait } = acquired;
-            let pinned = free.target == Target::Held;
+            let mut acquired =
+                match self.acquire_unless_killed(decision, &request, course.consistency, &mut search).await? {
+                    Ok(acquired) => acquired,
+                    Err(error) => {
+                        self.count(decision.reason);
+                        return self.send_error(&error).await;
+                    }
+                };
             request.withhold = match self.parked {
                 Some(_) => Withhold::Beside,
                 None => request.withhold(decision.target),
             };
             let begun = self.now;
-            self.entry.handle.statement_begins(reason, &held.server, begun);
-            let exchanged = self.exchange(&mut held, &request, wait.as_ref(), limit).await;
+            self.entry.handle.statement_begins(acquired.reason, &acquired.held.server, begun);
+            let exchanged = self.exchange(&mut acquired.held, &request, acquired.wait.as_ref(), limit).await;
             self.now = Instant::now();
             let failure = match exchanged {
                 Ok(exchanged) => {
                     drop(turn);
-                    self.count(reason);
-                    held.server.metrics.shard(self.worker.index).latency.observe(self.now - begun);
-                    self.note_if_slow(&config, &request, &held.server.id, reason, self.now - arrived);
-                    if !pinned {
-                        let reads_first = matches!(transaction, Implicit::ReadsFirst | Implicit::Reading);
-                        self.reading = reads_first && reason == Reason::Read;
-                    }
-                    let refusing = exchanged.read_only.then(|| held.server.clone());
-                    let finished = self.finish(held, &request, exchanged, reason);
-                    self.count_pins(before);
-                    return match refusing {
-                        Some(server) => finished.and_then(|()| self.leave_former_writer(&server, &request, rule)),
-                        None => finished,
-                    };
+                    return self.after_reply(&course, &request, acquired, begun, exchanged);
                 }
                 Err(failure) => failure,
             };
-            if pinned && let Failure::Unprepared(error) | Failure::Request(error) = &failure {
-                // As with a server, the transaction goes on.
-                self.held = Some(held);
-                return self.send_error(error).await;
+            match self.after_failure(&course, &request, acquired.held, failure, decision, &mut search).await? {
+                Some(next) => decision = next,
+                None => return Ok(()),
             }
-            let server = held.server.clone();
-            held.lease.discard();
-            (self.doubt, self.unread) = (None, None);
-            server.metrics.shard(self.worker.index).errors.inc();
-            let next = match pinned {
-                true if transaction == Implicit::Reading && request.repeatable() => {
-                    // Nothing of the transaction is lost with its replica.
-                    self.reading = false;
-                    self.state.lose_connection();
-                    decision = Decision { target: Target::Reader, reason: Reason::Read };
-                    self.after_failure(failure, &request, &server, &mut search).await?
-                }
-                true => self.after_loss(&failure).await?,
-                false => {
-                    if decision.target == Target::Held {
-                        self.state.lose_connection();
-                        decision = free;
-                    }
-                    self.after_failure(failure, &request, &server, &mut search).await?
-                }
-            };
-            match next {
-                Next::GiveUp => return Ok(()),
-                Next::Writer(reason) => decision = Decision { target: Target::Writer, reason },
-                Next::Elsewhere => search.exclude(&server.id),
-                Next::Tables => {
-                    // Nothing is held while a statement runs beside.
-                    drop(self.return_to_tables());
-                    decision = Decision { target: Target::Held, reason: Reason::Pinned };
-                }
-            }
+        }
+    }
+
+    /// What of a request's run is settled before it has a connection.
+    fn course<'a>(&self, config: &'a Config, route: &'a Route, request: &Request<'a>) -> Course<'a> {
+        let rule = self.rule(config, request);
+        let transaction = self.implicit_transaction(config);
+        let leaves = self.leaves_read_only_transaction(&request.ran(), request.sql);
+        // What lingers is recalled, and stands for nothing else.
+        let held = self.pin().filter(|pin| !leaves && *pin != Pin::Diagnostics);
+        let situation = Situation { route, held, transaction };
+        Course {
+            config,
+            rule,
+            consistency: rule.and_then(|rule| rule.consistency).unwrap_or(config.reads.consistency),
+            transaction,
+            leaves,
+            free: routing::route(&situation, &request.statement, rule),
+            arrived: self.now,
+            pins: self.state.pins(),
+        }
+    }
+
+    /// Leaves the connection that the session holds and that the request does not run on, and takes the one again that the
+    /// request asks about. Returns where the request goes.
+    async fn leave_others<'a>(&mut self, course: &Course<'a>, request: &Request<'_>) -> Result<Decision<'a>, End> {
+        if course.leaves || course.transaction == Implicit::Reading && !course.is_pinned() {
+            self.keep_insert_id().await;
+            self.stop_reading();
+        }
+        self.find_insert_id(request.sql).await;
+        let decision = self.recall(&request.statement, course.free);
+        if decision.target != Target::Held {
+            self.move_on().await?;
+        }
+        Ok(decision)
+    }
+
+    /// Counts what ran and learns what it did.
+    fn after_reply(
+        &mut self,
+        course: &Course<'_>,
+        request: &Request<'_>,
+        Acquired { held, reason, .. }: Acquired,
+        begun: Instant,
+        exchanged: Exchanged,
+    ) -> Result<(), End> {
+        self.count(reason);
+        held.server.metrics.shard(self.worker.index).latency.observe(self.now - begun);
+        self.note_if_slow(course.config, request, &held.server.id, reason, self.now - course.arrived);
+        if !course.is_pinned() {
+            let reads_first = matches!(course.transaction, Implicit::ReadsFirst | Implicit::Reading);
+            self.reading = reads_first && reason == Reason::Read;
+        }
+        let refusing = exchanged.read_only.then(|| held.server.clone());
+        let finished = self.finish(held, request, exchanged, reason);
+        self.count_pins(course.pins);
+        match refusing {
+            Some(server) => finished.and_then(|()| self.leave_former_writer(&server, request, course.rule)),
+            None => finished,
         }
     }
 
@@ -209,113 +228,4 @@ impl Session {
         };
         routing::first_match(&config.rules, &asked)
     }
-
-    /// What to do when an exchange failed on a connection of the session's own, which is gone with what it stood for.
-    async fn after_loss(&mut self, failure: &Failure) -> Result<Next, End> {
-        self.state.lose_connection();
-        self.statements.lose_cursors();
-        match failure {
-            Failure::Client => Err(End::Client),
-            Failure::Killed(error)
-            | Failure::Refused(error)
-            | Failure::Unprepared(error)
-            | Failure::Request(error)
-            | Failure::Withheld(error) => Err(End::Error(error.clone())),
-            Failure::Unsent | Failure::Stale | Failure::NoSchema => Err(End::Error(ServerError::server_lost())),
-            Failure::Server { sent, boundary, .. } => Err(self.broken_reply(*sent, *boundary)),
-        }
-    }
-
-    /// What to do when an exchange failed. The connection is gone already.
-    async fn after_failure(
-        &mut self,
-        failure: Failure,
-        request: &Request<'_>,
-        server: &Server,
-        search: &mut Search,
-    ) -> Result<Next, End> {
-        match failure {
-            Failure::Client => Err(End::Client),
-            Failure::Killed(error) => Err(End::Error(error)),
-            Failure::Unsent => Ok(Next::Elsewhere),
-            Failure::Stale => {
-                self.worker.shard().freshness_timeouts.inc();
-                server.note_late(self.now);
-                search.waited();
-                Ok(Next::Elsewhere)
-            }
-            Failure::Withheld(error) if lacks_table(&error) => Ok(Next::Tables),
-            Failure::Withheld(error) if tells_read_only(&error) && self.may_move_to_writer(request, server) => {
-                // A view may call a function that writes.
-                Ok(Next::Writer(Reason::UnknownFunction))
-            }
-            Failure::Withheld(error) => {
-                self.worker.context.report_failure(&server.id, &error);
-                self.worker.shard().retries.inc();
-                search.refused(error);
-                Ok(Next::Elsewhere)
-            }
-            Failure::Refused(error) | Failure::Unprepared(error) => {
-                // A replica may lack what the session's settings name, such as a new schema.
-                if self.may_move_to_writer(request, server) {
-                    return Ok(Next::Writer(Reason::Freshness));
-                }
-                self.send_error(&error).await?;
-                Ok(Next::GiveUp)
-            }
-            Failure::NoSchema => {
-                // A replica may not have it yet. If the writer does not have it, the session is in none.
-                if self.worker.cluster().is_writer(server) {
-                    self.state.leave_schema();
-                }
-                Ok(Next::Writer(Reason::Freshness))
-            }
-            Failure::Request(error) => {
-                self.send_error(&error).await?;
-                Ok(Next::GiveUp)
-            }
-            Failure::Server { cause, sent, boundary } => {
-                self.worker.context.report_failure(&server.id, &cause);
-                tracing::info!(server = %server.id, %cause, sent, "a server connection broke");
-                if sent == 0 && request.repeatable() && search.may_repeat() {
-                    self.worker.shard().retries.inc();
-                    return Ok(Next::Elsewhere);
-                }
-                if request.may_write() {
-                    // Nobody knows whether it was executed.
-                    self.note_unseen_write();
-                }
-                match self.broken_reply(sent, boundary) {
-                    End::Error(error) => self.send_error(&error).await.map(|()| Next::GiveUp),
-                    End::Client => Err(End::Client),
-                }
-            }
-        }
-    }
-
-    /// Whether a statement that failed on `server` is to be tried on the writer, which is another one.
-    fn may_move_to_writer(&self, request: &Request<'_>, server: &crate::backend::Server) -> bool {
-        let cluster = self.worker.cluster();
-        cluster.writer.is_some() && !cluster.is_writer(server) && request.repeatable()
-    }
-
-    /// How a client hears of a reply that broke after `sent` bytes: by an error where a packet of its own can stand, or
-    /// else by the end of its connection.
-    fn broken_reply(&mut self, sent: u64, boundary: Option<u8>) -> End {
-        if sent > 0 {
-            let Some(sequence) = boundary else { return End::Client };
-            self.client.sequence = sequence;
-        }
-        End::Error(ServerError::server_lost())
-    }
-}
-
-/// What follows a failure.
-enum Next {
-    /// The client has its answer.
-    GiveUp,
-    Writer(Reason),
-    Elsewhere,
-    /// To the connection with the session's temporary tables.
-    Tables,
 }

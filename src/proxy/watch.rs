@@ -1,0 +1,110 @@
+//! What ends a conversation with a server before its reply is complete: a kill, a time limit, a server that is dead or has
+//! lost the reply on the way.
+
+use std::{
+    cell::Cell,
+    future::{Future, pending},
+    pin::Pin,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use tokio::{task::JoinHandle, time::sleep};
+
+use super::{
+    beside::Beside,
+    exchange::Failure,
+    observe::Exchanged,
+    silence::{Silence, Vigil},
+};
+use crate::{
+    backend::Server,
+    context::{Calls, Kill},
+    protocol::{ServerError, Shape},
+};
+
+/// Watches over one conversation.
+pub struct Watch<'a> {
+    pub calls: Rc<Calls>,
+    pub server: &'a Server,
+    pub beside: &'a Beside<'a>,
+    pub shape: Shape,
+    /// Set when the statement has run longer than it may.
+    pub overdue: &'a Cell<bool>,
+    pub silence: &'a Silence,
+    /// The server is asked to stop.
+    pub killing: Option<JoinHandle<()>>,
+}
+
+impl Watch<'_> {
+    /// Waits for the end of a conversation that began at `begun`. Past the limit the server is asked to stop.
+    pub async fn over(
+        &mut self,
+        mut conversation: Pin<&mut impl Future<Output = Result<Exchanged, Failure>>>,
+        limit: Option<Duration>,
+        begun: Instant,
+    ) -> Result<Exchanged, Failure> {
+        let mut vigil = Vigil::new(begun);
+        let late = async {
+            match limit {
+                Some(limit) => sleep(limit).await,
+                None => pending().await,
+            }
+        };
+        tokio::pin!(late);
+        loop {
+            tokio::select! {
+                biased;
+                result = &mut conversation => return result,
+                () = self.calls.called() => {
+                    if let Some(failure) = self.woken(&mut vigil).await {
+                        return Err(failure);
+                    }
+                }
+                () = &mut late, if !self.overdue.get() => {
+                    self.overdue.set(true);
+                    self.killing = Some(self.beside.kill());
+                }
+            }
+        }
+    }
+
+    /// Why the conversation is given up now that the session was woken; None: it goes on.
+    async fn woken(&mut self, vigil: &mut Vigil) -> Option<Failure> {
+        let events = self.shape == Shape::Events;
+        match self.calls.asked() {
+            Some(Kill::Query) => {
+                self.killing = Some(self.beside.kill());
+                None
+            }
+            Some(Kill::Session) => Some(Failure::Killed(ServerError::interrupted())),
+            Some(Kill::Shutdown) => Some(Failure::Killed(ServerError::shutdown())),
+            // Events never end by themselves, and a replica takes up again elsewhere.
+            Some(Kill::Drain) if events => Some(Failure::Killed(ServerError::shutdown())),
+            // Woken to look: the monitor found the server dead.
+            _ if self.server.is_down() => Some(broken("the server stopped answering")),
+            // Woken to look: it takes long.
+            _ if !events && vigil.is_in_vain(self.silence, self.beside, Instant::now()).await => {
+                Some(broken("the server has ended its reply, the rest of which does not come"))
+            }
+            _ => None,
+        }
+    }
+
+    /// Sees to it that no statement runs on for nobody, and that whoever has the connection next is not killed.
+    pub async fn end(self, result: &Result<Exchanged, Failure>) {
+        match (result, self.killing) {
+            (Err(Failure::Client), _) => drop(self.beside.kill()),
+            // Weir may end with its last session, and this must be sent before. A panic was reported.
+            (Err(Failure::Killed(_)), _) => drop(self.beside.kill().await),
+            // The connection must not be anybody else's before. A panic was reported.
+            (Ok(_), Some(killing)) => drop(killing.await),
+            _ => {}
+        }
+    }
+}
+
+/// The connection is of no use any more. How far the reply came, whoever sent it on knows.
+fn broken(cause: &str) -> Failure {
+    Failure::Server { cause: cause.to_owned(), sent: 0, boundary: None }
+}
