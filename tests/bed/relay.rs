@@ -107,92 +107,109 @@ impl Drop for Relay {
     }
 }
 
-async fn carry(mut client: TcpStream, target: SocketAddr, mut line: watch::Receiver<Line>, trap: Trap) {
-    let Ok(mut server) = TcpStream::connect(target).await else { return };
+/// Carries one connection to its end.
+async fn carry(client: TcpStream, target: SocketAddr, mut line: watch::Receiver<Line>, trap: Trap) {
+    let Ok(server) = TcpStream::connect(target).await else { return };
+    let mut carried = Carried { client, server, trap, fault: None, greeted: false };
     let (mut request, mut reply) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
-    let mut fault: Option<Progress> = None;
-    let mut greeted = false;
     loop {
         let now = *line.borrow_and_update();
-        match now {
-            Line::Closed => return,
-            Line::Silent => {
-                if line.changed().await.is_err() {
-                    return;
-                }
-                continue;
-            }
-            _ => {}
+        if now == Line::Closed {
+            return;
         }
-        tokio::select! {
-            _ = line.changed() => {}
-            Ok(count) = client.read(&mut request) => {
-                if count == 0 {
-                    return;
-                }
-                if let Some(sprung) = spring(&trap, &request[..count]) {
-                    if matches!(sprung, Fault::CutRequest) {
-                        return;
-                    }
-                    fault = Some(Progress::new(sprung));
-                }
-                if server.write_all(&request[..count]).await.is_err() {
-                    return;
-                }
+        // Who broke off has nothing more to say.
+        let passed = tokio::select! {
+            changed = line.changed() => changed.ok(),
+            count = carried.client.read(&mut request), if now != Line::Silent => {
+                carried.pass_request(&request[..count.unwrap_or_default()]).await
             }
-            Ok(count) = server.read(&mut reply) => {
-                if count == 0 {
-                    return;
-                }
-                if let Line::Slow(delay) = now {
-                    sleep(delay).await;
-                }
-                if let (Line::Lacking(lacking), false) = (now, greeted) {
-                    let mut greeting = Greeting::parse(&reply[HEADER..count]).unwrap();
-                    greeting.capabilities = greeting.capabilities.without(lacking);
-                    let payload = greeting.payload();
-                    assert_eq!(payload.len(), count - HEADER, "the greeting comes alone");
-                    reply[HEADER..count].copy_from_slice(&payload);
-                }
-                greeted = true;
-                let Some(progress) = &mut fault else {
-                    if client.write_all(&reply[..count]).await.is_err() {
-                        return;
-                    }
-                    continue;
-                };
-                if let Fault::Replace(bytes) = &progress.fault {
-                    // The client may close as soon as it has read enough of them; if it wants more, there is none.
-                    let _ = client.write_all(bytes).await;
-                    let _ = timeout(Duration::from_millis(200), client.read(&mut request)).await;
-                    return;
-                }
-                let (pass, end) = progress.walk(&reply[..count]);
-                if client.write_all(&reply[..pass]).await.is_err() {
-                    return;
-                }
-                match (end, &progress.fault) {
-                    (false, _) => {}
-                    (true, Fault::Stall(_)) => {
-                        // Until the client gives up.
-                        while client.read(&mut request).await.is_ok_and(|count| count > 0) {}
-                        return;
-                    }
-                    (true, Fault::StallInPacket(_)) => {
-                        let swallow = async { while server.read(&mut reply).await.is_ok_and(|count| count > 0) {} };
-                        let given_up = async { while client.read(&mut request).await.is_ok_and(|count| count > 0) {} };
-                        tokio::select! {
-                            () = swallow => {}
-                            () = given_up => {}
-                        }
-                        return;
-                    }
-                    (true, _) => return,
-                }
+            count = carried.server.read(&mut reply), if now != Line::Silent => {
+                carried.pass_reply(&mut reply[..count.unwrap_or_default()], now).await
             }
-            else => return,
+        };
+        if passed.is_none() {
+            return;
         }
     }
+}
+
+/// A connection to a server through the relay.
+struct Carried {
+    client: TcpStream,
+    server: TcpStream,
+    trap: Trap,
+    /// What happens to the reply that comes.
+    fault: Option<Progress>,
+    greeted: bool,
+}
+
+impl Carried {
+    /// None: the connection ends.
+    async fn pass_request(&mut self, bytes: &[u8]) -> Option<()> {
+        if bytes.is_empty() {
+            return None;
+        }
+        if let Some(sprung) = spring(&self.trap, bytes) {
+            if matches!(sprung, Fault::CutRequest) {
+                return None;
+            }
+            self.fault = Some(Progress::new(sprung));
+        }
+        self.server.write_all(bytes).await.ok()
+    }
+
+    /// None: the connection ends.
+    async fn pass_reply(&mut self, bytes: &mut [u8], line: Line) -> Option<()> {
+        if bytes.is_empty() {
+            return None;
+        }
+        if let Line::Slow(delay) = line {
+            sleep(delay).await;
+        }
+        if let (Line::Lacking(lacking), false) = (line, self.greeted) {
+            take_out(lacking, bytes);
+        }
+        self.greeted = true;
+        let Some(progress) = &mut self.fault else { return self.client.write_all(bytes).await.ok() };
+        if let Fault::Replace(bytes) = &progress.fault {
+            // The client may close as soon as it has read enough of them; if it wants more, there is none.
+            let _ = self.client.write_all(bytes).await;
+            let _ = timeout(Duration::from_millis(200), self.client.read(&mut [0; 1024])).await;
+            return None;
+        }
+        let (pass, end) = progress.walk(bytes);
+        self.client.write_all(&bytes[..pass]).await.ok()?;
+        if !end {
+            return Some(());
+        }
+        match progress.fault {
+            Fault::Stall(_) => read_to_end(&mut self.client).await,
+            Fault::StallInPacket(_) => {
+                let (client, server) = (&mut self.client, &mut self.server);
+                tokio::select! {
+                    () = read_to_end(client) => {}
+                    () = read_to_end(server) => {}
+                }
+            }
+            Fault::CutRequest | Fault::CutAtBoundary(_) | Fault::CutInPacket(_) | Fault::Replace(_) => {}
+        }
+        None
+    }
+}
+
+/// Takes capabilities out of a greeting, which comes alone.
+fn take_out(lacking: Capabilities, packet: &mut [u8]) {
+    let mut greeting = Greeting::parse(&packet[HEADER..]).unwrap();
+    greeting.capabilities = greeting.capabilities.without(lacking);
+    let payload = greeting.payload();
+    assert_eq!(payload.len(), packet.len() - HEADER, "the greeting comes alone");
+    packet[HEADER..].copy_from_slice(&payload);
+}
+
+/// Swallows what comes until the other side gives up.
+async fn read_to_end(stream: &mut TcpStream) {
+    let mut bytes = [0; 16 * 1024];
+    while stream.read(&mut bytes).await.is_ok_and(|count| count > 0) {}
 }
 
 fn spring(trap: &Trap, request: &[u8]) -> Option<Fault> {
