@@ -21,6 +21,7 @@ const EXTRAS: Capabilities = Capabilities::DEPRECATE_EOF
     .with(Capabilities::PROGRESS)
     .with(Capabilities::STMT_BULK_OPERATIONS)
     .with(Capabilities::EXTENDED_METADATA)
+    .with(Capabilities::CACHE_METADATA)
     .with(Capabilities::BULK_UNIT_RESULTS);
 
 /// Every statement on another server: Weir's connections differ, what the client gets does not.

@@ -220,11 +220,13 @@ impl Servers {
         self.context.publish(new);
     }
 
-    /// What all servers have of the writer's capabilities. For those without query attributes, these are taken out.
+    /// What all servers have of the writer's capabilities. For those without query attributes, these are taken out; who
+    /// has which definitions of columns is Weir's affair.
     fn common(&self, writer: Capabilities) -> Capabilities {
         let versions = self.watched.values().filter_map(|watched| watched.last.as_ref()).map(|last| &last.version);
         let extras = versions.map(|version| ServerVersion::parse(version.as_bytes()).extras());
-        extras.fold(writer, Capabilities::intersect).with(writer.intersect(Capabilities::QUERY_ATTRIBUTES))
+        let of_weir = Capabilities::QUERY_ATTRIBUTES.with(Capabilities::CACHE_METADATA);
+        extras.fold(writer, Capabilities::intersect).with(writer.intersect(of_weir))
     }
 
     /// The server whose version and position stand for all.

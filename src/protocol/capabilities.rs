@@ -94,7 +94,8 @@ flags! {
     STMT_BULK_OPERATIONS = 34;
     /// MariaDB: type names and formats in column definitions.
     EXTENDED_METADATA = 35;
-    /// MariaDB: column definitions of a prepared statement are not repeated when unchanged.
+    /// MariaDB: column definitions of a prepared statement are not repeated when unchanged. A leg's own affair: what a
+    /// client has been sent, only Weir knows.
     CACHE_METADATA = 36;
     /// MariaDB: a bulk execution answers with a result per row.
     BULK_UNIT_RESULTS = 37;
@@ -118,7 +119,6 @@ impl Capabilities {
         .with(Self::COM_MULTI)
         .with(Self::STMT_BULK_OPERATIONS)
         .with(Self::EXTENDED_METADATA)
-        .with(Self::CACHE_METADATA)
         .with(Self::BULK_UNIT_RESULTS);
 
     /// The part of the fingerprint that Weir makes good where a server does not have it, or whose lack only forbids.
@@ -217,7 +217,7 @@ mod tests {
             format!("{:?}", Capabilities::from_bits(u64::MAX).fingerprint()),
             "FOUND_ROWS|NO_SCHEMA|LOCAL_FILES|MULTI_STATEMENTS|MULTI_RESULTS|PS_MULTI_RESULTS|\
              DEPRECATE_EOF|OPTIONAL_RESULTSET_METADATA|QUERY_ATTRIBUTES|PROGRESS|COM_MULTI|STMT_BULK_OPERATIONS|\
-             EXTENDED_METADATA|CACHE_METADATA|BULK_UNIT_RESULTS"
+             EXTENDED_METADATA|BULK_UNIT_RESULTS"
         );
     }
 

@@ -7,9 +7,10 @@
 
 use super::{
     Capabilities,
+    heads::{Prepared, ResultHead},
     ok::{OkPacket, Status},
     packet::{HEADER, Header, MAX_PAYLOAD},
-    wire::{Malformed, Reader},
+    wire::Malformed,
 };
 
 /// The first byte of an ERR packet.
@@ -82,6 +83,17 @@ pub enum ControlKind {
     Prepared,
     /// The server asks for a local file: the direction turns round.
     Infile,
+    /// The first packet of a result with columns. Only of a tracker that [shows columns](ResponseTracker::showing_columns).
+    Head,
+    /// The definition of a column of a result or of a prepared statement, likewise.
+    Column,
+}
+
+impl ControlKind {
+    /// Whether it says how something ended; else it is one of those that say what the columns are.
+    pub fn ends(self) -> bool {
+        !matches!(self, Self::Head | Self::Column)
+    }
 }
 
 /// A packet to look into.
@@ -119,6 +131,10 @@ pub struct ResponseTracker {
     sequence: u8,
     /// The numbers of the packets are to be set, as the server's mean nothing.
     renumbers: bool,
+    /// Heads and columns are control packets, too.
+    shows_columns: bool,
+    /// How many packets the client does not get.
+    omitted: u8,
 }
 
 impl ResponseTracker {
@@ -137,6 +153,8 @@ impl ResponseTracker {
             continued: false,
             sequence: 1,
             renumbers: false,
+            shows_columns: false,
+            omitted: 0,
         }
     }
 
@@ -150,13 +168,28 @@ impl ResponseTracker {
         Self { renumbers, ..self }
     }
 
+    /// The caller is shown the heads and the definitions of columns, if `shows`.
+    pub fn showing_columns(self, shows: bool) -> Self {
+        Self { shows_columns: shows, ..self }
+    }
+
+    /// So many packets are not passed on, modulo 256: those behind them get lower numbers.
+    pub fn omit(&mut self, packets: u8) {
+        self.omitted = self.omitted.wrapping_add(packets);
+    }
+
     pub fn is_done(&self) -> bool {
         self.state == State::Done && self.skip == 0
     }
 
     /// The sequence number that an own packet must have to stand here; None inside a packet.
     pub fn boundary(&self) -> Option<u8> {
-        (self.skip == 0 && !self.continued).then_some(self.sequence)
+        (self.skip == 0 && !self.continued).then_some(self.told())
+    }
+
+    /// The number of the next packet for the client.
+    fn told(&self) -> u8 {
+        self.sequence.wrapping_sub(self.omitted)
     }
 
     /// Whether the server waits for a file of the client.
@@ -182,13 +215,17 @@ impl ResponseTracker {
             }
             let rest = input.get_mut(at..).unwrap_or_default();
             let Some(header) = Header::parse(rest) else { break };
-            if header.sequence != self.sequence {
-                match rest.get_mut(HEADER - 1).filter(|_| self.renumbers) {
-                    Some(sequence) => *sequence = self.sequence,
-                    None => return Err(Malformed("packet order")),
-                }
+            if header.sequence != self.sequence && !self.renumbers {
+                return Err(Malformed("packet order"));
             }
-            match self.packet(header, rest.get(HEADER..).unwrap_or_default())? {
+            let step = self.packet(header, rest.get(HEADER..).unwrap_or_default())?;
+            if step != Step::Incomplete
+                && header.sequence != self.told()
+                && let Some(sequence) = rest.get_mut(HEADER - 1)
+            {
+                *sequence = self.told();
+            }
+            match step {
                 Step::Incomplete => break,
                 Step::Pass => self.pass_packet(header),
                 Step::Control(kind) => {
@@ -235,7 +272,8 @@ impl ResponseTracker {
             return Err(Malformed("end of result"));
         }
         match body.get(..header.length) {
-            Some(payload) => self.control(kind, payload).map(|()| Step::Control(kind)),
+            Some(payload) if kind.ends() => self.control(kind, payload).map(|()| Step::Control(kind)),
+            Some(_) => self.pass_definition_or_row(header, body).map(|_| Step::Control(kind)),
             None => Ok(Step::Incomplete),
         }
     }
@@ -251,12 +289,16 @@ impl ResponseTracker {
             (State::First, Shape::Simple, 0xFE) if short && !deprecate_eof => ControlKind::Eof,
             (State::First, Shape::Simple, 0xFE) => ControlKind::Ok,
             (State::First, Shape::Results, 0xFB) => ControlKind::Infile,
+            (State::First, Shape::Results, _) if length <= MAX_HEAD && self.shows_columns => ControlKind::Head,
             (State::First, Shape::Results, _) if length <= MAX_HEAD => return Ok(None),
             // Whatever was agreed on, a server may end events with the EOF of old.
             (State::Rows, Shape::Events, 0xFE) if length == 5 => ControlKind::Eof,
             (State::Rows, _, 0xFE) if deprecate_eof && length < MAX_PAYLOAD => ControlKind::Ok,
             (State::Rows, _, 0xFE) if !deprecate_eof && short => ControlKind::Eof,
             (State::DefinitionsEof { .. }, _, 0xFE) if short => ControlKind::Eof,
+            (State::Definitions { then: Then::Rows | Then::Done, .. }, _, _) if self.shows_columns => {
+                ControlKind::Column
+            }
             (State::Rows | State::Definitions { .. }, _, _) => return Ok(None),
             _ => return Err(Malformed("header byte")),
         }))
@@ -306,7 +348,7 @@ impl ResponseTracker {
         let status = match kind {
             ControlKind::Ok => OkPacket::parse(payload)?.status,
             ControlKind::Eof => OkPacket::parse_eof(payload)?.status,
-            ControlKind::Err | ControlKind::Prepared | ControlKind::Infile => Status::default(),
+            _ => Status::default(),
         };
         let more = status.has(Status::MORE_RESULTS) || self.output_parameters;
         let behind_columns = matches!(self.state, State::DefinitionsEof { .. });
@@ -328,71 +370,13 @@ impl ResponseTracker {
     }
 }
 
-/// The first packet of a result with columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ResultHead {
-    pub columns: u16,
-    /// The definitions of the columns follow. Without, the client has them, or wants none.
-    pub defined: bool,
-}
-
-impl ResultHead {
-    /// Reads the payload, as a connection with `capabilities` gets it.
-    pub fn parse(payload: &[u8], capabilities: Capabilities) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(payload);
-        let count = reader.lenenc("column count")?;
-        // No server has more than 16 bits can count, which is how those of a prepared statement are told; clients
-        // allocate by it.
-        let columns = u16::try_from(count).map_err(|_| Malformed("column count"))?;
-        Ok(Self { columns, defined: !flags_definitions(capabilities) || reader.u8("definitions flag")? != 0 })
-    }
-
-    /// How many definitions follow.
-    pub fn definitions(self) -> u64 {
-        if self.defined { self.columns.into() } else { 0 }
-    }
-}
-
-/// Whether a byte says if definitions of columns follow.
-fn flags_definitions(capabilities: Capabilities) -> bool {
-    [Capabilities::OPTIONAL_RESULTSET_METADATA, Capabilities::CACHE_METADATA].iter().any(|flag| capabilities.has(*flag))
-}
-
 enum Step {
     Pass,
     Control(ControlKind),
     /// More bytes are needed to tell.
     Incomplete,
 }
-
-/// The first packet of a reply to `COM_STMT_PREPARE`.
-/// <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_stmt_prepare.html>
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Prepared {
-    pub statement: u32,
-    pub columns: u16,
-    pub parameters: u16,
-    /// The definitions of both follow.
-    pub defined: bool,
-}
-
-impl Prepared {
-    /// Where the statement id stands in the payload.
-    pub const ID: std::ops::Range<usize> = 1..5;
-
-    pub fn parse(payload: &[u8], capabilities: Capabilities) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(payload);
-        reader.u8("header")?;
-        let (statement, columns, parameters) =
-            (reader.u32("statement id")?, reader.u16("column count")?, reader.u16("parameter count")?);
-        let optional = capabilities.has(Capabilities::OPTIONAL_RESULTSET_METADATA);
-        let defined = !optional || payload.get(DEFINED) != Some(&0);
-        Ok(Self { statement, columns, parameters, defined })
-    }
-}
-
-/// Where [`Prepared::defined`] stands, if anywhere.
-const DEFINED: usize = 12;
 
 #[cfg(test)]
 mod tests;

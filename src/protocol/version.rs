@@ -46,6 +46,7 @@ impl ServerVersion {
                 (100_200, Capabilities::PROGRESS),
                 (100_200, Capabilities::STMT_BULK_OPERATIONS),
                 (100_502, Capabilities::EXTENDED_METADATA),
+                (100_600, Capabilities::CACHE_METADATA),
                 (110_501, Capabilities::BULK_UNIT_RESULTS),
             ],
         };
@@ -89,8 +90,12 @@ mod tests {
             ("5.6.51", ""),
             ("10.1.48-MariaDB", ""),
             ("10.4.2-MariaDB", "DEPRECATE_EOF|PROGRESS|STMT_BULK_OPERATIONS"),
-            ("5.5.5-10.11.14-MariaDB", "DEPRECATE_EOF|PROGRESS|STMT_BULK_OPERATIONS|EXTENDED_METADATA"),
-            ("11.8.1-MariaDB", "DEPRECATE_EOF|PROGRESS|STMT_BULK_OPERATIONS|EXTENDED_METADATA|BULK_UNIT_RESULTS"),
+            ("10.5.29-MariaDB", "DEPRECATE_EOF|PROGRESS|STMT_BULK_OPERATIONS|EXTENDED_METADATA"),
+            ("5.5.5-10.11.14-MariaDB", "DEPRECATE_EOF|PROGRESS|STMT_BULK_OPERATIONS|EXTENDED_METADATA|CACHE_METADATA"),
+            (
+                "11.8.1-MariaDB",
+                "DEPRECATE_EOF|PROGRESS|STMT_BULK_OPERATIONS|EXTENDED_METADATA|CACHE_METADATA|BULK_UNIT_RESULTS",
+            ),
         ];
         for (text, expected) in cases {
             assert_eq!(format!("{:?}", ServerVersion::parse(text.as_bytes()).extras()), expected, "{text}");

@@ -231,7 +231,8 @@ impl Session {
     ) -> Result<Exchanged, Failure> {
         let scratch = self.worker.scratch.clone();
         let tracker = ResponseTracker::new(request.shape, connection.capabilities).starting_at(sequence);
-        let mut tracker = tracker.renumbering(connection.packets.miscounts());
+        let columns = self.columns(request, connection.capabilities);
+        let mut tracker = tracker.renumbering(connection.packets.miscounts()).showing_columns(columns.is_some());
         let statement_id = match request.body {
             Body::Prepare { .. } => self.statements.next_id(),
             _ => 0,
@@ -256,6 +257,7 @@ impl Session {
             withhold: request.withhold,
             commits: uses_global(&config).then_some(&*self.worker.context),
             statement_id,
+            columns,
             said: Exchanged::default(),
         };
         let (client, server) = (&mut self.client, &mut connection.packets);
@@ -267,7 +269,10 @@ impl Session {
         let run = relay.run().await;
         self.worker.shard().bytes_in.add(relay.received);
         let (error, boundary) = match run {
-            Ok(()) => return Ok(observer.said),
+            Ok(()) => {
+                let columns = observer.columns.and_then(|columns| columns.known());
+                return Ok(Exchanged { columns, ..observer.said });
+            }
             Err(RelayError::Client) => return Err(Failure::Client),
             // The packets in front of the malformed one were counted, and may not have been passed on.
             Err(error @ RelayError::Malformed(_)) => (error, None),

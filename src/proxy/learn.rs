@@ -93,6 +93,9 @@ impl Session {
         {
             held.lease.connection_mut().remember_statement(text.clone(), prepared.statement);
             self.statements.insert(id, text.clone(), prepared.parameters);
+            if let Some(statement) = self.statements.find(id) {
+                statement.columns = exchanged.columns;
+            }
         }
     }
 
@@ -105,6 +108,7 @@ impl Session {
             | Body::BulkExecute { bulk: BulkExecute { statement: id, .. }, text } => {
                 if let Some(statement) = self.statements.find(*id) {
                     statement.forget_long_data();
+                    statement.columns = exchanged.columns;
                 }
                 if let Some(old) = self.statements.close_cursor(*id) {
                     connection.close_statement(&old);

@@ -3,7 +3,10 @@
 
 use std::cell::Cell;
 
-use super::relay::{Observer, Verdict, replace_payload};
+use super::{
+    columns::Columns,
+    relay::{Observer, Verdict, replace_payload},
+};
 use crate::{
     context::Context,
     protocol::{Capabilities, Control, ControlKind, HEADER, Malformed, OkPacket, Prepared, ServerError, Status},
@@ -79,6 +82,8 @@ pub struct Exchanged {
     pub sent: u64,
     /// The error that the client was not sent.
     pub withheld: Option<ServerError>,
+    /// A digest of the definitions of columns that the client has now, if it keeps them.
+    pub columns: Option<u64>,
 }
 
 /// Watches one reply.
@@ -101,18 +106,25 @@ pub struct ReplyObserver<'a> {
     pub commits: Option<&'a Context>,
     /// The id that a prepared statement gets towards the client.
     pub statement_id: u32,
+    /// What becomes of definitions of columns; None: the client did not ask to be told.
+    pub columns: Option<Box<Columns>>,
     /// What the reply said so far.
     pub said: Exchanged,
 }
 
 impl Observer for ReplyObserver<'_> {
     fn control(&mut self, control: Control, packet: &mut [u8], unseen: bool) -> Result<Verdict, Malformed> {
-        match control.kind {
+        let verdict = match control.kind {
             ControlKind::Ok => self.ok(control, packet),
             ControlKind::Eof => self.eof(control, packet),
             ControlKind::Err => self.err(control, packet, unseen),
             ControlKind::Prepared => self.prepared(control, packet),
             ControlKind::Infile => self.infile(control, packet),
+            ControlKind::Head | ControlKind::Column => Ok(Verdict::Pass(control.length)),
+        };
+        match &mut self.columns {
+            Some(columns) => columns.judge(control.kind, packet, verdict?),
+            None => verdict,
         }
     }
 }
@@ -262,6 +274,7 @@ mod tests {
             withhold: Withhold::Nothing,
             commits: None,
             statement_id: 0,
+            columns: None,
             said: Exchanged::default(),
         };
         let control = Control { kind: ControlKind::Ok, length: packet.len(), last: true };

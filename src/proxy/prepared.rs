@@ -37,6 +37,8 @@ pub struct ClientStatement {
     overflow: bool,
     /// The copy of the text whose cursor is open on the connection that the session holds.
     cursor: Option<Arc<PreparedText>>,
+    /// A digest of the definitions of columns that the client was sent last for it, if it keeps them. None: unknown, or none.
+    pub columns: Option<u64>,
 }
 
 impl ClientStatements {
@@ -77,8 +79,15 @@ impl ClientStatements {
 
     pub fn insert(&mut self, id: u32, text: Arc<PreparedText>, parameters: u16) {
         self.text_bytes += text.sql.len();
-        let statement =
-            ClientStatement { text, parameters, types: None, long_data: Vec::new(), overflow: false, cursor: None };
+        let statement = ClientStatement {
+            text,
+            parameters,
+            types: None,
+            long_data: Vec::new(),
+            overflow: false,
+            cursor: None,
+            columns: None,
+        };
         self.statements.insert(id, statement);
     }
 

@@ -22,17 +22,22 @@ use crate::{
 /// A pipelining client's bytes that are kept while its statement runs. Beyond it, they stay in the socket.
 pub const AHEAD: usize = 64 * 1024;
 
-/// Looks into the packets that end a result. May change them in place, never make them longer.
+/// Looks into the packets that end a result, and where it wants to into those that say what the columns are.
 pub trait Observer {
     /// `packet` is header and payload. `unseen`: the client has got nothing of the reply yet.
     fn control(&mut self, control: Control, packet: &mut [u8], unseen: bool) -> Result<Verdict, Malformed>;
 }
 
 /// What becomes of a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// The client gets it. It has this length now.
+    /// The client gets it. It has this length now, and is not longer than before.
     Pass(usize),
+    /// The observer has it, and may give it back in front of a later one.
+    Keep,
+    /// The client gets these bytes in its place, which are so many packets fewer than it would have got, modulo 256, with
+    /// those that were kept.
+    Replace(Vec<u8>, u8),
     /// The client gets neither it nor what stood in front of it. It must be the reply's last, and the reply unseen.
     Withhold,
 }
@@ -224,10 +229,20 @@ impl<'a, O: Observer> Relay<'a, O> {
                     self.write(cx, &bytes[from..at + length])?;
                     from = at + control.length;
                 }
+                Verdict::Keep => {
+                    self.write(cx, &bytes[from..at])?;
+                    from = at + control.length;
+                }
+                Verdict::Replace(packets, fewer) => {
+                    self.write(cx, &bytes[from..at])?;
+                    self.write(cx, &packets)?;
+                    self.tracker.omit(fewer);
+                    from = at + control.length;
+                }
                 Verdict::Withhold => from = at + control.length,
             }
             at += control.length;
-            if !control.last && self.client.miscounts() {
+            if !control.last && control.kind.ends() && self.client.miscounts() {
                 // As with a server, which flushes here, the next result begins a compressed packet.
                 result_ended = true;
                 break;

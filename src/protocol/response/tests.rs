@@ -26,7 +26,10 @@ fn agreed(deprecate_eof: bool) -> Capabilities {
 
 /// Feeds `stream` in pieces of `piece` bytes, and returns the control packets.
 fn run(shape: Shape, capabilities: Capabilities, stream: &[u8], piece: usize) -> Result<Vec<ControlKind>, Malformed> {
-    let mut tracker = ResponseTracker::new(shape, capabilities);
+    follow(ResponseTracker::new(shape, capabilities), stream, piece)
+}
+
+fn follow(mut tracker: ResponseTracker, stream: &[u8], piece: usize) -> Result<Vec<ControlKind>, Malformed> {
     let mut stream = stream.to_vec();
     let (mut start, mut end, mut kinds) = (0, 0, Vec::new());
     while !tracker.is_done() {
@@ -202,11 +205,59 @@ fn numbers_are_set_right_where_they_mean_nothing() {
     assert_eq!(wrong, right);
 }
 
+#[test]
+fn columns_are_shown_to_who_wants_to_see_them() {
+    use ControlKind::{Column, Eof, Head, Ok as Fine, Prepared};
+    let prepared: &[u8] = b"\0\x07\0\0\0\x02\0\x01\0\0\0\0";
+    let cases: [(&str, Shape, bool, &[&[u8]], &[ControlKind]); 4] = [
+        ("rows", Shape::Results, true, &[b"\x02", DEFINITION, DEFINITION, OK_END], &[Head, Column, Column, Fine]),
+        (
+            "two results",
+            Shape::Results,
+            false,
+            &[b"\x01", DEFINITION, EOF, EOF_MORE, b"\x01", DEFINITION, EOF, EOF],
+            &[Head, Column, Eof, Eof, Head, Column, Eof, Eof],
+        ),
+        // Not the parameters.
+        ("prepare", Shape::Prepare, true, &[prepared, DEFINITION, DEFINITION, DEFINITION], &[Prepared, Column, Column]),
+        ("fields", Shape::Rows, true, &[DEFINITION, OK_END], &[Fine]),
+    ];
+    for (name, shape, deprecate_eof, payloads, expected) in cases {
+        let stream = packets(payloads);
+        for piece in [1, 2, 3, 5, 7, 64, stream.len()] {
+            let tracker = ResponseTracker::new(shape, agreed(deprecate_eof)).showing_columns(true);
+            let found = follow(tracker, &stream, piece);
+            assert_eq!(found.as_deref(), Ok(expected), "{name} in pieces of {piece}");
+        }
+    }
+}
+
+#[test]
+fn packets_behind_omitted_ones_have_lower_numbers() {
+    let mut bytes = packets(&[b"\x01", DEFINITION, b"\x03abc", OK_END]);
+    let rows = HEADER + 1 + HEADER + DEFINITION.len();
+    let mut tracker = ResponseTracker::new(Shape::Results, agreed(true));
+    tracker.advance(&mut bytes[..rows]).unwrap();
+    tracker.omit(1);
+    assert_eq!(tracker.boundary(), Some(2));
+    // What is offered again, because it was not whole, is what the server sent.
+    for end in rows + 1..=bytes.len() {
+        let mut fresh = ResponseTracker { ..tracker };
+        let mut piece = bytes[rows..end].to_vec();
+        let taken = fresh.advance(&mut piece).unwrap();
+        let taken = taken.pass + taken.control.map_or(0, |control| control.length);
+        assert_eq!(piece[taken..], bytes[rows + taken..end], "to {end}");
+    }
+    tracker.advance(&mut bytes[rows..]).unwrap();
+    assert!(tracker.is_done());
+    assert_eq!(bytes[rows..], packets(&[b"\x01", b"\x03abc", OK_END])[HEADER + 1..]);
+}
+
 proptest::proptest! {
     #[test]
-    fn arbitrary_bytes_never_panic(bytes: Vec<u8>, capabilities: u64) {
+    fn arbitrary_bytes_never_panic(bytes: Vec<u8>, capabilities: u64, shows: bool) {
         for shape in [Shape::Results, Shape::Rows, Shape::Prepare, Shape::Simple, Shape::Text] {
-            let mut tracker = ResponseTracker::new(shape, Capabilities::from_bits(capabilities));
+            let mut tracker = ResponseTracker::new(shape, Capabilities::from_bits(capabilities)).showing_columns(shows);
             let mut at = 0;
             while let Ok(progress) = tracker.advance(&mut bytes.clone()[at..]) {
                 at += progress.pass;

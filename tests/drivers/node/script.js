@@ -93,6 +93,14 @@ async function prepared(driver) {
   show(await Promise.all(ids.map((id) => connection.execute(`SELECT ? + id AS sum${id} FROM items WHERE id = ?`, [id, id + 1]))));
   await attempt(() => connection.execute('SELECT missing FROM items WHERE id = ?', [1]));
   await attempt(() => connection.execute('INSERT INTO items VALUES (?, ?)', [1, 'again']));
+  // What the driver knows of a statement's columns changes under it.
+  await connection.query('CREATE TABLE changing (id INT)');
+  await connection.query('INSERT INTO changing VALUES (1)');
+  for (const change of ["ADD name VARCHAR(20) DEFAULT 'x'", 'MODIFY id VARCHAR(9)', 'DROP name']) {
+    await connection.query(`ALTER TABLE changing ${change}`);
+    for (let round = 0; round < 3; round++) show(await connection.execute('SELECT * FROM changing'));
+  }
+  await connection.query('DROP TABLE changing');
   await connection.close();
 }
 

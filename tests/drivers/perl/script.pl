@@ -72,6 +72,14 @@ sub statements {
             show($select->{NAME}, $select->{TYPE});
             show($select->fetchall_arrayref);
         }
+        # What the driver knows of the statement's columns changes under it.
+        my $any = $dbh->prepare('SELECT * FROM notes', @how);
+        for my $change ('ADD more INT DEFAULT 5', 'DROP more') {
+            $dbh->do("ALTER TABLE notes $change");
+            for (1 .. 2) {
+                attempt(sub { $any->execute; show($any->{NAME}, $any->fetchall_arrayref) });
+            }
+        }
         show($dbh->do('UPDATE notes SET body = ? WHERE body = ?', undef, 'changed', $unicode));
         show($dbh->do('DELETE FROM notes'));
         attempt(sub { $dbh->do(q{INSERT IGNORE INTO items VALUES (1, 'there')}) });
