@@ -6,7 +6,7 @@ mod bed;
 
 use std::time::Duration;
 
-use bed::{Bed, flavors, until};
+use bed::{Bed, flavors, server_error, until};
 use mysql_async::{Conn, prelude::*};
 use weir::{sandbox::Flavor, telemetry::Reason};
 
@@ -296,4 +296,89 @@ async fn without_gtids_the_writer_serves_for_a_while() {
     .await;
     drop(conn);
     bed.stop().await;
+}
+
+/// How many connections to replicas were opened so far.
+fn connections(bed: &Bed) -> u64 {
+    ["db2", "db3"].map(|name| bed.weir.context.metrics.server(name).connects.value()).iter().sum()
+}
+
+#[tokio::test]
+async fn what_a_replica_does_not_have_yet_the_writer_has() {
+    for flavor in flavors() {
+        let (bed, mut conn) = bed_with_table(flavor, "[reads]\nmax_lag = \"1h\"\n").await;
+        for replica in [0, 1] {
+            bed.cluster.delay(replica, 600).await.unwrap();
+        }
+        until("replicas serve", async || {
+            let before = bed.count(Reason::Read);
+            value(&mut conn).await;
+            bed.count(Reason::Read) > before
+        })
+        .await;
+        // Somebody else's migration.
+        for change in [
+            "CREATE TABLE app.new (v INT)",
+            "ALTER TABLE app.t ADD COLUMN w INT DEFAULT 7, ADD INDEX by_w (w)",
+            "CREATE DATABASE other",
+            "CREATE TABLE other.t (v INT)",
+            "CREATE FUNCTION app.seven() RETURNS INT DETERMINISTIC RETURN 7",
+            "CREATE VIEW app.seen AS SELECT app.seven() AS v",
+        ] {
+            bed.cluster.writer.exec(change).await.unwrap();
+        }
+        for sql in [
+            "SELECT COUNT(*) FROM new",
+            "SELECT MAX(w) FROM t",
+            "SELECT COUNT(*) FROM t FORCE INDEX (by_w)",
+            "SELECT COUNT(*) FROM other.t",
+            "SELECT * FROM seen",
+            "SHOW COLUMNS FROM new",
+        ] {
+            let before = bed.count(Reason::Freshness);
+            conn.query_drop(sql).await.unwrap_or_else(|error| panic!("{flavor}: {sql}: {error}"));
+            conn.exec_drop(sql, ()).await.unwrap_or_else(|error| panic!("{flavor}: {sql}, prepared: {error}"));
+            until(sql, async || bed.count(Reason::Freshness) >= before + 2).await;
+        }
+        // What nobody has is the writer's error, which can be asked about.
+        let error = server_error(&conn.query_drop("SELECT * FROM nowhere").await.unwrap_err());
+        assert_eq!(error.0, 1146, "{flavor}: {error:?}");
+        let warning: Option<(String, u16, String)> = conn.query_first("SHOW WARNINGS").await.unwrap();
+        assert_eq!(warning.map(|(level, code, _)| (level, code)), Some(("Error".into(), 1146)), "{flavor}");
+        // The replicas go on, on the connections that they have.
+        let opened = connections(&bed);
+        let before = bed.count(Reason::Read);
+        for _ in 0..20 {
+            assert_eq!(value(&mut conn).await, Some(0), "{flavor}");
+            conn.query_drop("SELECT w FROM t").await.unwrap();
+        }
+        until("the replicas serve what they have", async || bed.count(Reason::Read) == before + 20).await;
+        // A replica that came into use meanwhile was connected to.
+        assert!(connections(&bed) <= opened + 2, "{flavor}");
+        drop(conn);
+        bed.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_replica_answers_for_itself_where_the_writer_is_not_to_read() {
+    for flavor in flavors() {
+        let (bed, mut conn) = bed_with_table(flavor, "[reads]\nmax_lag = \"1h\"\nwriter_fallback = false\n").await;
+        for replica in [0, 1] {
+            bed.cluster.delay(replica, 600).await.unwrap();
+        }
+        until("replicas serve", async || {
+            let before = bed.count(Reason::Read);
+            value(&mut conn).await;
+            bed.count(Reason::Read) > before
+        })
+        .await;
+        bed.cluster.writer.exec("CREATE TABLE app.new (v INT)").await.unwrap();
+        for sql in ["SELECT COUNT(*) FROM new", "/* weir:server=db2 */ SELECT COUNT(*) FROM new"] {
+            let error = server_error(&conn.query_drop(sql).await.unwrap_err());
+            assert_eq!(error.0, 1146, "{flavor}: {sql}: {error:?}");
+        }
+        drop(conn);
+        bed.stop().await;
+    }
 }

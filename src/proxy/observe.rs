@@ -25,25 +25,32 @@ pub enum Withhold {
     ReadOnly,
     /// Either: what is taken for a read may write behind a view.
     ShutdownOrReadOnly,
-    /// Either, and that a table is not there: it may be a temporary one, elsewhere.
-    Beside,
+    /// Either, and that something is not there: a table may be a temporary one, and a replica may not have yet what the
+    /// writer has.
+    Absence,
 }
 
 impl Withhold {
     fn covers(self, error: &ServerError) -> bool {
         match (self, error.code) {
             // ER_SERVER_SHUTDOWN, and MariaDB's ER_CONNECTION_KILLED.
-            (Self::Shutdown | Self::ShutdownOrReadOnly | Self::Beside, 1053 | 1927) => true,
-            (Self::Beside, _) if lacks_table(error) => true,
-            (Self::ReadOnly | Self::ShutdownOrReadOnly | Self::Beside, _) => tells_read_only(error),
+            (Self::Shutdown | Self::ShutdownOrReadOnly | Self::Absence, 1053 | 1927) => true,
+            (Self::Absence, _) if tells_absence(error) => true,
+            (Self::ReadOnly | Self::ShutdownOrReadOnly | Self::Absence, _) => tells_read_only(error),
             _ => false,
         }
     }
 }
 
-/// Whether a server says that a table is not there (ER_NO_SUCH_TABLE), or not for a view (ER_VIEW_INVALID).
-pub fn lacks_table(error: &ServerError) -> bool {
-    matches!(error.code, 1146 | 1356)
+/// Whether a server says that what a statement names is not there, or not for this user.
+pub fn tells_absence(error: &ServerError) -> bool {
+    match error.code {
+        // A schema, a column, a table, an index, a routine; what a view names; MariaDB's sequences.
+        1049 | 1054 | 1146 | 1176 | 1305 | 1356 | 4091 => true,
+        // A privilege: for a schema, a table, a column, at all, for a routine.
+        1044 | 1142 | 1143 | 1227 | 1370 => true,
+        _ => false,
+    }
 }
 
 /// Whether a server says that it takes no writes.

@@ -3,7 +3,7 @@
 use super::{
     acquire::Search,
     exchange::Failure,
-    observe::{lacks_table, tells_read_only},
+    observe::{tells_absence, tells_read_only},
     request::Request,
     run::Course,
     session::{End, Held, Session},
@@ -12,6 +12,7 @@ use crate::{
     backend::Server,
     protocol::ServerError,
     routing::{Decision, Implicit, Target},
+    sql::Effects,
     telemetry::Reason,
 };
 
@@ -34,7 +35,7 @@ impl Session {
             return self.send_error(error).await.map(|()| None);
         }
         let server = held.server.clone();
-        held.lease.discard();
+        self.leave_after_failure(held, course, request, &failure);
         (self.doubt, self.unread) = (None, None);
         server.metrics.shard(self.worker.index).errors.inc();
         if course.is_pinned() {
@@ -62,6 +63,32 @@ impl Session {
                 Some(Decision { target: Target::Held, reason: Reason::Pinned })
             }
         })
+    }
+
+    /// Closes the connection, but for one that said that something is not there: applications may ask for that often.
+    fn leave_after_failure(&mut self, mut held: Held, course: &Course<'_>, request: &Request<'_>, failure: &Failure) {
+        let absence = matches!(failure, Failure::Withheld(error) if tells_absence(error));
+        if absence && course.transaction == Implicit::None && request.statement.effects == Effects::NONE {
+            held.lease.connection_mut().prove_clean();
+            self.put_aside(held);
+        } else {
+            held.lease.discard();
+        }
+    }
+
+    /// Whether what the request does not find on `server` may be elsewhere: in the session's temporary tables, or on the
+    /// writer, whose changes to tables and privileges a replica may not have yet.
+    pub(super) fn may_be_elsewhere(
+        &self,
+        course: &Course<'_>,
+        target: Target<'_>,
+        request: &Request<'_>,
+        server: &Server,
+    ) -> bool {
+        self.parked.is_some()
+            || matches!(target, Target::Any | Target::Reader)
+                && course.config.reads.writer_fallback
+                && self.may_move_to_writer(request, server)
     }
 
     /// How a session ends whose connection is gone with what it stood for.
@@ -97,7 +124,10 @@ impl Session {
                 search.waited();
                 Ok(Next::Elsewhere)
             }
-            Failure::Withheld(error) if lacks_table(&error) => Ok(Next::Tables),
+            Failure::Withheld(error) if tells_absence(&error) => Ok(match self.parked {
+                Some(_) => Next::Tables,
+                None => Next::Writer(Reason::Freshness),
+            }),
             Failure::Withheld(error) if tells_read_only(&error) && self.may_move_to_writer(request, server) => {
                 // A view may call a function that writes.
                 Ok(Next::Writer(Reason::UnknownFunction))

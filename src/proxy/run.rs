@@ -21,7 +21,7 @@ use crate::{
 
 /// What is settled of a request's run before it has a connection.
 pub(super) struct Course<'a> {
-    config: &'a Config,
+    pub(super) config: &'a Config,
     rule: Option<&'a Rule>,
     consistency: Consistency,
     pub(super) transaction: Implicit,
@@ -81,9 +81,9 @@ impl Session {
                         return self.send_error(&error).await;
                     }
                 };
-            request.withhold = match self.parked {
-                Some(_) => Withhold::Beside,
-                None => request.withhold(decision.target),
+            request.withhold = match self.may_be_elsewhere(&course, decision.target, &request, &acquired.held.server) {
+                true => Withhold::Absence,
+                false => request.withhold(decision.target),
             };
             let begun = self.now;
             self.entry.handle.statement_begins(acquired.reason, &acquired.held.server, begun);

@@ -39,7 +39,8 @@ labelled! {
         WriterShare => "writer-share",
         /// A plain read, to the writer because no replica was eligible.
         NoReplica => "no-replica",
-        /// A plain read, to the writer because no replica had the session's own writes in time.
+        /// A plain read, to the writer because no replica had the session's own writes in time, or the one that was asked
+        /// did not have what it names.
         Freshness => "freshness",
         /// `START TRANSACTION READ ONLY`, whole on a replica.
         ReadOnlyTransaction => "read-only-transaction",
