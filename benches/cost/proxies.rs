@@ -2,7 +2,7 @@
 //! have used. They end with the value that holds them.
 
 use std::{
-    fs, io,
+    env, fs, io,
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process,
@@ -125,12 +125,13 @@ fn haproxy_config(address: SocketAddr, servers: &[FakeServer]) -> String {
 }
 
 fn weir_config(address: SocketAddr, servers: &[FakeServer]) -> String {
+    let spin = env::var("WEIR_BENCH_SPIN").unwrap_or_else(|_| "0s".to_owned());
     let mut text = format!(
         "[[listeners]]\naddress = \"{address}\"\nroute = \"split\"\n\
          [[users]]\nname = \"{USER}\"\npassword = \"{PASSWORD}\"\n\
          [tls.client]\nmode = \"disabled\"\n\
          [tls.server]\nmode = \"disabled\"\n\
-         [runtime]\nworkers = 1\n\
+         [runtime]\nworkers = 1\nspin = \"{spin}\"\n\
          [log]\nlevel = \"warn\"\n"
     );
     for (number, server) in servers.iter().enumerate() {

@@ -344,9 +344,10 @@ fn dns(dns: &Dns) -> Settings<'_> {
 }
 
 fn runtime(runtime: &Runtime) -> Settings<'_> {
-    let Runtime { workers, congestion_control } = runtime;
+    let Runtime { workers, spin, congestion_control } = runtime;
     Settings::new("runtime", Applies::Restart)
         .with("workers", workers.map_or("auto".into(), |workers| workers.to_string()))
+        .with("spin", duration_text(*spin))
         .with("congestion_control", or_none(congestion_control.as_ref()))
 }
 

@@ -187,6 +187,15 @@ pub(super) fn workers(value: &DeValue<'_>) -> Result<Option<u32>, InvalidValue> 
     }
 }
 
+/// A duration in which a core does nothing else: at most 10 ms.
+pub(super) fn moment(value: &DeValue<'_>) -> Result<Duration, InvalidValue> {
+    const MOST: Duration = Duration::from_millis(10);
+    match duration(value)? {
+        duration if duration <= MOST => Ok(duration),
+        _ => Err(InvalidValue::new(format!("must be at most {}", duration_text(MOST)))),
+    }
+}
+
 /// A log level, or a list of directives as `info,weir::backend=debug`.
 pub(super) fn level(value: &DeValue<'_>) -> Result<String, InvalidValue> {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];

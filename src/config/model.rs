@@ -345,6 +345,8 @@ pub struct Admin {
 pub struct Runtime {
     /// None: one per core.
     pub workers: Option<u32>,
+    /// For how long a worker that has nothing to do looks for more before it sleeps.
+    pub spin: Duration,
     pub congestion_control: Option<String>,
 }
 

@@ -229,6 +229,7 @@ fn admin(section: &mut Section<'_, '_>) -> Admin {
 fn runtime(section: &mut Section<'_, '_>) -> Runtime {
     Runtime {
         workers: section.field("workers", workers).flatten(),
+        spin: section.field("spin", moment).unwrap_or_default(),
         congestion_control: section.field("congestion_control", identifier),
     }
 }

@@ -27,6 +27,7 @@ mod run;
 mod session;
 mod silence;
 mod slow;
+mod spin;
 mod temporary;
 mod texts;
 mod turn;

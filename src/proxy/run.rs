@@ -89,6 +89,7 @@ impl Session {
             self.entry.handle.statement_begins(acquired.reason, &acquired.held.server, begun);
             let exchanged = self.exchange(&mut acquired.held, &request, acquired.wait.as_ref(), limit).await;
             self.now = Instant::now();
+            self.worker.spin.go_on(self.now);
             let failure = match exchanged {
                 Ok(exchanged) => {
                     drop(turn);

@@ -125,6 +125,7 @@ impl Session {
             return self.send_error(&refused).await;
         }
         self.now = std::time::Instant::now();
+        self.worker.spin.go_on(self.now);
         self.worker.shard().bytes_in.add(payload.len() as u64 + 4);
         let served = match Command::parse(&payload, self.capabilities) {
             Ok(command) => self.dispatch(command, &payload).await,

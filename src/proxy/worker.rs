@@ -4,6 +4,7 @@ use std::{cell::RefCell, ops::Deref, rc::Rc, sync::Arc};
 
 use arc_swap::{ArcSwap, Cache};
 
+use super::spin::Spin;
 use crate::{
     backend::{Cluster, PreparedText, Texts},
     config::{self, Config},
@@ -27,6 +28,7 @@ pub struct Worker {
     cluster: RefCell<Latest<ClusterOf, Cluster>>,
     balance: RefCell<Balance>,
     texts: RefCell<Texts>,
+    pub spin: Rc<Spin>,
 }
 
 /// A snapshot that this worker's sessions share. They count themselves in memory that no other worker writes to: each
@@ -85,6 +87,7 @@ struct Balance {
 
 impl Worker {
     pub fn new(index: usize, context: Arc<Context>) -> Rc<Self> {
+        let spin = Spin::new(context.config.load().runtime.spin);
         Rc::new(Self {
             index,
             scratch: Scratch::new(SCRATCH),
@@ -92,6 +95,7 @@ impl Worker {
             cluster: RefCell::new(Latest::new(ClusterOf(context.clone()))),
             balance: RefCell::default(),
             texts: RefCell::default(),
+            spin,
             context,
         })
     }

@@ -165,7 +165,7 @@ fn everything_changed() -> Vec<Change> {
         tls.client = { mode = "required", cert = "c", key = "k", ca = "a" }
         tls.server = { mode = "verify-ca", cert = "c", key = "k", ca = "a" }
         admin = { console = "", user = "u", password = "p", http = "" }
-        runtime = { workers = 7, congestion_control = "reno" }
+        runtime = { workers = 7, spin = "7us", congestion_control = "reno" }
         log = { level = "debug", format = "json", slow_statement = "7s" }
     "#;
     let (old, new) = (read(&old).expect("old"), read(&format!("{sections}{new}")).expect("new"));
