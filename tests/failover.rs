@@ -186,7 +186,10 @@ async fn a_demoted_writers_refusal_is_heard_where_nothing_else_can_be_done() {
         inside.query_drop("ROLLBACK").await.unwrap();
         let (code, _) = server_error(&free.query_drop("INSERT INTO t (v) VALUES (7)").await.unwrap_err());
         assert!([1290, 1836, 2003].contains(&code), "{flavor}: nobody takes it: {code}");
-        // The same server takes writes again.
+        // The same server takes writes again, whenever that is noticed.
+        let text = std::fs::read_to_string(bed.config_file()).unwrap();
+        bed.edit(&text.replace("hold = \"1s\"", "hold = \"60s\""));
+        until("it is held for longer", async || bed.weir.context.config.load().failover.hold.as_secs() == 60).await;
         let waiting = tokio::spawn(async move { waiting.query_drop("INSERT INTO t (v) VALUES (8)").await });
         bed.cluster.writer.set_mode(Mode::ReadWrite).await.unwrap();
         waiting.await.unwrap().unwrap_or_else(|error| panic!("{flavor}: a held write: {error}"));
@@ -223,7 +226,7 @@ async fn whoever_hangs_up_while_waiting_is_not_waited_for() {
     inside.run("BEGIN").await;
     // For the only connection.
     ask_and_hang_up(&bed, "INSERT INTO app.t VALUES (1)").await;
-    inside.send(b"\x03SELECT SLEEP(20) /* one */").await;
+    inside.send(b"\x03SELECT SLEEP(600) /* one */").await;
     until("it runs", async || bed.weir.context.turns.load().of("one").unwrap().available_permits() == 0).await;
     // For a turn.
     ask_and_hang_up(&bed, "INSERT INTO app.t VALUES (1) /* one */").await;

@@ -38,8 +38,11 @@ async fn running(bed: &Bed, text: &str) {
     .await;
 }
 
-/// A statement that sleeps, with a row to lose.
-const SLEEP: &str = "SELECT 1 FROM (SELECT 1 AS a UNION SELECT 2) AS x WHERE SLEEP(100) = 0 AND a > 0";
+/// A statement that sleeps, with a row to lose. Servers list a statement for a moment after they have answered it, so each
+/// has a name.
+fn sleep(name: u32) -> String {
+    format!("\x03SELECT {name} FROM (SELECT 1 AS a UNION SELECT 2) AS x WHERE SLEEP(100) = 0 AND a > 0")
+}
 
 #[tokio::test]
 async fn kill_query_stops_the_statement_and_nothing_else() {
@@ -50,8 +53,8 @@ async fn kill_query_stops_the_statement_and_nothing_else() {
         for kill in &kills[..if flavor == weir::sandbox::Flavor::MariaDb { 3 } else { 2 }] {
             let mut victim = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
             victim.run("SET @mine = 7").await;
-            victim.send(&[b"\x03", SLEEP.as_bytes()].concat()).await;
-            running(&bed, "SLEEP(100)").await;
+            victim.send(sleep(victim.id).as_bytes()).await;
+            running(&bed, &format!("SELECT {} ", victim.id)).await;
             killer.run(kill.replace("{}", &victim.id.to_string())).await;
             let reply = victim.receive(Answer::Results).await;
             assert_eq!(code(&reply), (1317, "70100".to_owned()), "{flavor}: {kill}");
@@ -71,8 +74,8 @@ async fn kill_ends_a_session() {
             victim.run("BEGIN").await;
             victim.run("INSERT INTO app.t VALUES (5)").await;
             if busy {
-                victim.send(&[b"\x03", SLEEP.as_bytes()].concat()).await;
-                running(&bed, "SLEEP(100)").await;
+                victim.send(sleep(victim.id).as_bytes()).await;
+                running(&bed, &format!("SELECT {} ", victim.id)).await;
             }
             if by_command {
                 let command = [&[0x0C][..], &victim.id.to_le_bytes()].concat();

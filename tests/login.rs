@@ -171,6 +171,8 @@ async fn logins_do_with_the_connections_that_are_there() {
             let card = Card { schema: Some(schema.into()), ..Card::app(MODERN) };
             let mut raw = Raw::connect(bed.port(), &card).await.unwrap();
             assert_eq!(raw.row("SELECT DATABASE()").await, [Some(schema.into())], "{flavor}");
+            // Its connection is back when the next command is answered.
+            assert!(raw.is_alive().await, "{flavor}");
         }
         let connects = bed.weir.context.metrics.server("db0").connects.value();
         assert_eq!(connects, 1, "{flavor}: connections to the writer");

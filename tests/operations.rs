@@ -203,7 +203,8 @@ async fn slow_statements_are_logged_without_their_values() {
             .await
             .unwrap();
         conn.exec_drop("SELECT SLEEP(0.3), ?, 424242", ("bound-value",)).await.unwrap();
-        until(&format!("{format}: both are logged"), || async { weir.log().matches(marker).count() == 2 }).await;
+        // On a busy machine others are slow, too.
+        until(&format!("{format}: both are logged"), || async { weir.log().matches(marker).count() >= 2 }).await;
         let log = weir.log();
         for part in ["select sleep(?), ?", "db0", "no-replica", "digest", "duration_ms"] {
             assert!(log.contains(part), "{format}: {part}: {log}");
@@ -221,8 +222,8 @@ async fn slow_statements_are_logged_without_their_values() {
 async fn a_rule_limits_time_and_number() {
     for flavor in flavors() {
         let cluster = Cluster::start(flavor, 1).await.unwrap();
-        let extra = "[pool]\nacquire_timeout = \"1s\"\n\
-                     [[rules]]\nname = \"time\"\nregex = '/\\* time \\*/'\ntimeout = \"300ms\"\n\
+        let extra = "[pool]\nacquire_timeout = \"3s\"\n\
+                     [[rules]]\nname = \"time\"\nregex = '/\\* time \\*/'\ntimeout = \"2s\"\n\
                      [[rules]]\nname = \"number\"\nregex = '/\\* number \\*/'\nmax_concurrency = 1\n";
         let bed = Bed::with(cluster, extra).await;
         let endless = "/* time */ WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000) \
@@ -242,13 +243,13 @@ async fn a_rule_limits_time_and_number() {
         // One at once: the second waits for the first, and the third for too long.
         let sessions = [bed.connect().await, bed.connect().await];
         let tasks = sessions.map(|mut conn| {
-            tokio::spawn(async move { conn.query_drop("/* number */ SELECT SLEEP(0.6)").await.map(|()| conn) })
+            tokio::spawn(async move { conn.query_drop("/* number */ SELECT SLEEP(0.2)").await.map(|()| conn) })
         });
         for task in tasks {
             task.await.unwrap().unwrap();
         }
         let mut long = bed.connect().await;
-        let task = tokio::spawn(async move { long.query_drop("/* number */ SELECT SLEEP(20)").await.map(|()| long) });
+        let task = tokio::spawn(async move { long.query_drop("/* number */ SELECT SLEEP(600)").await.map(|()| long) });
         let rejected = bed.count(Reason::Rejected);
         let places = bed.weir.context.turns.load().of("number").unwrap();
         until(&format!("{flavor}: the long one runs"), async || places.available_permits() == 0).await;
@@ -271,6 +272,8 @@ async fn http_tells_what_is_there() {
     let mut conn = bed.connect().await;
     conn.query_drop("CREATE TABLE t (id INT)").await.unwrap();
     conn.query_drop("SELECT SLEEP(0.02)").await.unwrap();
+    // A statement is counted once the next command is answered.
+    conn.ping().await.unwrap();
     for (path, status, part) in [
         ("/livez", 200, "alive"),
         ("/readyz", 200, ""),

@@ -92,7 +92,7 @@ async fn the_header_tells_who_the_client_is() {
 #[tokio::test]
 async fn who_must_introduce_itself_and_does_not_is_refused() {
     let flavor = flavors().into_iter().next().unwrap();
-    let bed = bed(flavor, "127.0.0.1", "[timeouts]\nhandshake = \"1s\"\n").await;
+    let bed = bed(flavor, "127.0.0.1", "[timeouts]\nhandshake = \"3s\"\n").await;
     for header in [
         &b""[..],
         b"PROXY ",
@@ -193,7 +193,9 @@ struct Balancer(Child, u16);
 
 impl Balancer {
     async fn start(weir: u16, send: &str) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        // Below those that the kernel gives to outgoing connections: nobody takes it meanwhile.
+        let free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+        let port = std::iter::repeat_with(|| rand::random_range(10_000..20_000)).find(free).unwrap();
         let config = std::env::temp_dir().join(format!("weir-haproxy-{port}.cfg"));
         let text = format!(
             "defaults\n mode tcp\n timeout connect 5s\n timeout client 60s\n timeout server 60s\n\

@@ -260,7 +260,7 @@ async fn a_pool_that_is_used_up_is_no_missing_writer() {
     let cluster = Cluster::start(flavor, 0).await.unwrap();
     let text = basics(&cluster).replace("role = \"writer\"", "role = \"writer\"\nmax_connections = 1");
     let bed =
-        Bed::with_config(cluster, &(text + "[pool]\nacquire_timeout = \"100ms\"\n[failover]\nhold = \"10m\"\n")).await;
+        Bed::with_config(cluster, &(text + "[pool]\nacquire_timeout = \"2s\"\n[failover]\nhold = \"10m\"\n")).await;
     let (mut one, mut other) = (bed.connect().await, bed.connect().await);
     let taken = other.start_transaction(TxOpts::default()).await.unwrap();
     let error = timeout(PATIENCE, one.query_drop("DO 1")).await.expect("it does not wait for a failover").unwrap_err();

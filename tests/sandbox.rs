@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use bed::is_tested;
+use bed::{PATIENCE, is_tested};
 use mysql_async::prelude::Queryable;
 use tokio::time::timeout;
 use weir::sandbox::{APP, Cluster, Flavor, PROBE, SandboxError, Server};
@@ -218,7 +218,7 @@ async fn servers_die_with_a_killed_process_and_the_next_one_sweeps() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    timeout(Duration::from_secs(10), gone).await.unwrap();
+    timeout(PATIENCE, gone).await.unwrap();
     Cluster::start(flavor, 0).await.unwrap();
     assert!(!Path::new(folder).exists(), "{folder}");
 }

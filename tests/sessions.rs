@@ -51,7 +51,7 @@ async fn an_idle_transaction_ends_with_its_session() {
     for flavor in flavors() {
         let cluster = Cluster::start(flavor, 0).await.unwrap();
         cluster.writer.exec("CREATE TABLE app.t (id INT PRIMARY KEY)").await.unwrap();
-        let bed = Bed::with(cluster, "[timeouts]\ntransaction_idle = \"1s\"\n").await;
+        let bed = Bed::with(cluster, "[timeouts]\ntransaction_idle = \"3s\"\n").await;
         let [mut idle, mut busy, mut free, mut pinned] =
             [bed.connect().await, bed.connect().await, bed.connect().await, bed.connect().await];
         pinned.query_drop("SET @x = 1").await.unwrap();
@@ -59,7 +59,7 @@ async fn an_idle_transaction_ends_with_its_session() {
         idle.query_drop("BEGIN").await.unwrap();
         idle.query_drop("INSERT INTO t VALUES (1)").await.unwrap();
         // Longer than the limit, and not idle.
-        busy.query_drop("SELECT SLEEP(1.5)").await.unwrap();
+        busy.query_drop("SELECT SLEEP(4)").await.unwrap();
         busy.query_drop("COMMIT").await.unwrap();
         let id = idle.id();
         until(&format!("{flavor}: it is cut"), async || bed.weir.context.sessions.find(id).is_none()).await;
@@ -102,6 +102,7 @@ async fn a_reset_and_a_change_of_user_leave_nothing_behind() {
     for flavor in flavors() {
         let bed = start(flavor).await;
         bed.cluster.writer.exec("CREATE TABLE app2.nothing (a INT)").await.unwrap();
+        bed.cluster.wait_caught_up().await.unwrap();
         let change = b"\x11other\0\0app2\0\x2D\0caching_sha2_password\0";
         for (name, command) in [("reset", &b"\x1F"[..]), ("change of user", change)] {
             let mut looks = Vec::new();

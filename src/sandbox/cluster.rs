@@ -6,7 +6,7 @@ use tokio::{task::JoinSet, time::timeout};
 
 use super::{Flavor, Installation, Mode, REPLICATION, SandboxError, Server, data::template};
 
-const CATCH_UP_LIMIT: Duration = Duration::from_secs(30);
+const CATCH_UP_LIMIT: Duration = Duration::from_secs(60);
 
 /// A running replication tree. Dropping it ends every server and removes every folder.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Cluster {
     /// Waits until every replica has applied what the writer has committed by now.
     ///
     /// # Errors
-    /// A replica does not get there in half a minute: its applier is stopped, delayed or failed.
+    /// A replica does not get there in a minute: its applier is stopped, delayed or failed.
     pub async fn wait_caught_up(&self) -> Result<(), SandboxError> {
         let position = self.position().await?;
         for replica in &self.replicas {

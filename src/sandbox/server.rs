@@ -18,7 +18,7 @@ use super::{
     process::{Process, Signal},
 };
 
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_secs(120);
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 /// Between two looks at a server that is starting.
 const START_POLL: Duration = Duration::from_millis(15);

@@ -24,7 +24,7 @@ use relay::Relay;
 use mysql_async::{Conn, OptsBuilder, SslOpts, prelude::*};
 use weir::{
     app::{self, Running, Source},
-    config::{self, ProcessSecrets},
+    config::{self, ProcessSecrets, State},
     sandbox::{Cluster, Flavor, Installation},
     telemetry::{Pin, Reason},
 };
@@ -81,13 +81,26 @@ impl Bed {
         (Self::with_config(cluster, &text).await, relays)
     }
 
-    /// Weir with exactly this config, in a file that can be edited.
+    /// Weir with exactly this config, in a file that can be edited, when it knows its servers.
     pub async fn with_config(cluster: Cluster, text: &str) -> Self {
         let folder = Folder::new("bed");
         let path = PathBuf::from(folder.file("weir.toml", text));
         let config = config::parse(text, &ProcessSecrets).unwrap_or_else(|problems| panic!("{problems}\n{text}"));
         let weir = app::start(config, Source::File(path)).await.unwrap();
-        Self { cluster, weir, folder }
+        let bed = Self { cluster, weir, folder };
+        // On a busy machine Weir opens its doors before the first probes are back.
+        until("every server serves", async || bed.is_complete()).await;
+        bed
+    }
+
+    /// Whether every server is up that is to serve, and the cluster's replicas get reads.
+    fn is_complete(&self) -> bool {
+        let cluster = self.weir.context.cluster.load();
+        let replicas: Vec<_> = (1..=self.cluster.replicas.len()).map(|number| format!("db{number}")).collect();
+        cluster.members.iter().filter(|member| member.state == State::Active).all(|member| {
+            let replica = replicas.iter().any(|name| name == member.server.id.as_str());
+            member.up && (member.fresh || !replica)
+        })
     }
 
     /// The config file.

@@ -64,7 +64,7 @@ async fn without_a_writer_those_get_in_who_were_in_before() {
         user(&cluster, "later", "BY 'later-secret'").await;
         let text = without_users(
             &cluster,
-            "[passthrough]\nttl = \"1h\"\n[failover]\nhold = \"1s\"\n[timeouts]\nhandshake = \"5s\"\n",
+            "[passthrough]\nttl = \"1h\"\n[failover]\nhold = \"4s\"\n[timeouts]\nhandshake = \"20s\"\n",
         );
         let bed = Bed::with_config(cluster, &text).await;
         drop(bed.connect().await);

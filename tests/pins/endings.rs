@@ -4,7 +4,7 @@ use mysql_async::prelude::*;
 use weir::telemetry::Pin;
 
 use super::{
-    bed::{self, flavors},
+    bed::{self, flavors, until},
     pin, run, with_schema,
 };
 
@@ -74,6 +74,8 @@ async fn a_session_that_loses_its_transaction_hears_of_it_and_others_do_not() {
         for row in bed.cluster.writer.rows(threads).await.unwrap() {
             let id: u64 = row.get(0).unwrap();
             bed.cluster.writer.exec(&format!("KILL {id}")).await.unwrap();
+            let left = format!("{threads} AND id = {id}");
+            until("it is gone", async || bed.cluster.writer.rows(&left).await.unwrap().is_empty()).await;
         }
         let error = pinned.query_drop("UPDATE t SET v = 11 WHERE id = 1").await.unwrap_err();
         assert_eq!(bed::server_error(&error).0, 2013, "{flavor}");
