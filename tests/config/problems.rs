@@ -127,7 +127,7 @@ fn bad_values() {
         ("runtime.workers = 'many'", "expected \"auto\" or a whole number"),
         ("runtime.workers = 0", "must be from 1 to 1024, found 0"),
         ("runtime.spin = '11ms'", "must be at most 10ms"),
-        ("runtime.span = '1ms'", "unknown key `span`; known here: workers, spin, congestion_control"),
+        ("runtime.pace = '1ms'", "unknown key `pace`; known here: workers, spin, congestion_control"),
         ("runtime.congestion_control = ''", "must not be empty"),
         ("log.level = 'chatty'", "unknown level `chatty`"),
         ("log.level = 'info,weir=loud'", "unknown level `loud`"),
