@@ -17,10 +17,12 @@ enum Say {
     /// `COM_CHANGE_USER` to itself, with a collation.
     Change(u8),
     Prepare(&'static str),
+    /// The statement that was prepared last, with these texts for parameters.
+    Execute(&'static [&'static str]),
     Reset,
     Ping,
 }
-use Say::{Change, Ping, Prepare, Query, Reset};
+use Say::{Change, Execute, Ping, Prepare, Query, Reset};
 
 /// Why it is here, and the sequence. Only the last reply need show it; all are compared.
 const SEQUENCES: &[(&str, &[Say])] = &[
@@ -152,6 +154,52 @@ const SEQUENCES: &[(&str, &[Say])] = &[
             Query("SELECT @n"),
         ],
     ),
+    (
+        "bound texts are in the collation that SET NAMES chose, wherever they are bound",
+        &[
+            Query("SET NAMES utf8mb4 COLLATE utf8mb4_bin"),
+            Prepare("SELECT ?"),
+            Execute(&["ü"]),
+            Execute(&["ü"]),
+            Execute(&["ü"]),
+        ],
+    ),
+    (
+        "what no server can parse does not end the read-only transaction",
+        &[
+            Change(45),
+            Query("START TRANSACTION READ ONLY"),
+            Query("LOCK TABLES t WRITE"),
+            Query("SELECT 1"),
+            Query("CREATE TABLE"),
+            Query("DROP TABLE nothing"),
+            Query("SELECT 1"),
+        ],
+    ),
+    (
+        "a character set by the number of one of its collations is that collation",
+        &[
+            Query("SET @x = 50"),
+            Query("SET character_set_results = @x"),
+            Query("SELECT 'x'"),
+            Query("SELECT 'x'"),
+            Query("SET NAMES utf8mb4"),
+            Query("SET character_set_results = 50"),
+            Query("SELECT 'x'"),
+        ],
+    ),
+    (
+        "warnings of a read beside a temporary table are asked for where it ran",
+        &[
+            Query("CREATE TEMPORARY TABLE x (id INT)"),
+            Query("SELECT 1/0"),
+            Query("SELECT @@warning_count"),
+            Query("SELECT 1/0"),
+            Query("SHOW WARNINGS"),
+            Query("SELECT COUNT(*) FROM t"),
+            Query("SELECT @@warning_count"),
+        ],
+    ),
 ];
 
 #[tokio::test]
@@ -184,7 +232,8 @@ async fn play(port: u16, capabilities: Capabilities, schema: &str, sequence: &[S
     for say in sequence {
         replies.push(match say {
             Query(sql) => raw.query(sql).await,
-            Prepare(sql) => raw.ask(&[b"\x16", sql.as_bytes()].concat(), Answer::Prepare).await,
+            Prepare(sql) => prepare(&mut raw, sql).await,
+            Execute(texts) => raw.ask(&execute(*raw.statements.last().unwrap(), texts), Answer::Results).await,
             // Without the number of warnings, which MySQL tells of the statement before.
             Ping => raw.ask(b"\x0E", Answer::One).await.into_iter().map(|ok| ok[..5].to_vec()).collect(),
             Reset => raw.ask(b"\x1F", Answer::One).await,
@@ -196,6 +245,27 @@ async fn play(port: u16, capabilities: Capabilities, schema: &str, sequence: &[S
         });
     }
     replies
+}
+
+/// Without the id, which the server is free to choose.
+async fn prepare(raw: &mut Raw, sql: &str) -> Vec<Vec<u8>> {
+    let mut reply = raw.ask(&[b"\x16", sql.as_bytes()].concat(), Answer::Prepare).await;
+    if let Some([0, id @ ..]) = reply.first_mut().map(Vec::as_mut_slice) {
+        id[..4].fill(0);
+    }
+    reply
+}
+
+fn execute(statement: u32, texts: &[&str]) -> Vec<u8> {
+    let mut payload = [&[0x17][..], &statement.to_le_bytes(), &[0, 1, 0, 0, 0]].concat();
+    if texts.is_empty() {
+        return payload;
+    }
+    payload.extend(vec![0; texts.len().div_ceil(8)]);
+    payload.push(1);
+    payload.extend([254, 0].repeat(texts.len()));
+    payload.extend(texts.iter().flat_map(|text| [&[text.len() as u8], text.as_bytes()].concat()));
+    payload
 }
 
 /// Packets to be read by people; the schemas have one name.

@@ -54,15 +54,18 @@ impl Alignment {
     /// that is not ASCII.
     pub fn settings(&mut self, connection: &ServerConnection, settings: &std::sync::Arc<Settings>) {
         let steps = connection.settings.steps(settings);
-        let (mut set, mut recoded) = (Vec::new(), false);
+        let mut set = Vec::new();
         // By their names alone, character sets would get other collations than the login or a `SET NAMES` gave them.
         let named = |step: &Step<'_>| match step {
             Step::Restore(name) => CHARACTER_SETS.contains(name),
             step => matches!(step, Step::Set(_, Value::Named { .. })),
         };
-        let names = match settings.variable(RESULTS) {
-            _ if !steps.iter().any(named) => None,
-            Some(Value::Named { charset, collation }) => names_statement(charset, collation),
+        let recodes = steps.iter().any(|step| matches!(step, Step::Schema(name) if !name.is_ascii()));
+        let names = match [CLIENT, RESULTS].map(|name| settings.variable(name)) {
+            _ if !recodes && !steps.iter().any(named) => None,
+            [Some(Value::Named { charset, collation }), _] | [_, Some(Value::Named { charset, collation })] => {
+                names_statement(charset, collation)
+            }
             _ => set_names(&connection.baseline),
         };
         for step in steps {
@@ -72,7 +75,6 @@ impl Alignment {
                     // Servers report it in UTF-8, and read it in the client's character set.
                     if !name.is_ascii() {
                         self.query(connection.capabilities, b"SET character_set_client=utf8mb4");
-                        recoded = true;
                     }
                     self.push(code::INIT_DB, name);
                 }
@@ -83,7 +85,7 @@ impl Alignment {
                 }
             }
         }
-        if let Some(names) = names {
+        if let Some(names) = &names {
             self.query(connection.capabilities, names.as_bytes());
             for name in CHARACTER_SETS {
                 if let Some(value) = settings.variable(name).filter(|value| !matches!(value, Value::Named { .. })) {
@@ -91,7 +93,7 @@ impl Alignment {
                 }
             }
         }
-        if recoded {
+        if recodes && names.is_none() {
             let known = settings.variable(CLIENT).or_else(|| connection.baseline.variable(CLIENT));
             put_assignment(&mut set, CLIENT, known.unwrap_or(&Value::Default));
         }

@@ -296,6 +296,20 @@ impl ServerConnection {
         Ok(prepared)
     }
 
+    /// Whether the server can make sense of a statement.
+    pub async fn parses(&mut self, sql: &[u8], scratch: &Scratch) -> Result<bool, ConnectError> {
+        self.send(&[&[&[code::STMT_PREPARE], sql].concat()]).await?;
+        match self.read_prepared(scratch).await {
+            Ok(prepared) => {
+                self.closing.push(prepared.statement);
+                Ok(true)
+            }
+            // ER_PARSE_ERROR, ER_NO_DB_ERROR; all else is for when it runs.
+            Err(ConnectError::Refused(error)) => Ok(!matches!(error.code, 1046 | 1064)),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn send(&mut self, commands: &[&[u8]]) -> Result<(), ConnectError> {
         let mut bytes = Vec::new();
         for payload in commands {

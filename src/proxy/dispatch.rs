@@ -91,10 +91,7 @@ impl Session {
     /// What the statement `sql` is with these settings.
     fn doubt<'a>(&self, mut statement: Statement<'a>, sql: &[u8]) -> Statement<'a> {
         let settings = self.state.settings();
-        let charset = match settings.variable(b"character_set_client") {
-            Some(Value::Text(name)) => Some(name.as_ref()),
-            _ => None,
-        };
+        let charset = settings.variable(b"character_set_client").and_then(Value::reported);
         if !sql.is_ascii() && session::is_ambiguous(charset, self.identity.collation) {
             statement.kind = statement.kind.max(Kind::Unknown);
         }

@@ -40,7 +40,11 @@ impl Session {
 
     /// Whether a statement ends the `START TRANSACTION READ ONLY` that runs on a replica, and does something that replicas
     /// do not do.
-    pub(super) fn leaves_read_only_transaction(&self, statement: &Statement<'_>, sql: &[u8]) -> bool {
+    pub(super) async fn leaves_read_only_transaction(&mut self, statement: &Statement<'_>, sql: &[u8]) -> bool {
+        self.may_leave_read_only_transaction(statement, sql) && self.is_understood(sql).await
+    }
+
+    fn may_leave_read_only_transaction(&self, statement: &Statement<'_>, sql: &[u8]) -> bool {
         let locks = || sql.trim_ascii_start().get(..4).is_some_and(|word| word.eq_ignore_ascii_case(b"lock"));
         let ends = match statement.kind {
             // In MySQL the next transaction is read-only like the one that BEGIN ends, unless it says otherwise.
@@ -55,6 +59,14 @@ impl Session {
             && self.state.status().has(Status::IN_READ_ONLY_TRANSACTION)
             && self.state.pins().without(Pins::of(Pin::Diagnostics)) == Pins::of(Pin::Transaction)
             && self.held.as_ref().is_some_and(|held| !self.worker.cluster().is_writer(&held.server))
+    }
+
+    /// Whether the replica understands the statement, which would not end the transaction otherwise.
+    async fn is_understood(&mut self, sql: &[u8]) -> bool {
+        let Some(held) = &mut self.held else { return true };
+        let parsed = timeout(OWN_COMMAND, held.lease.connection_mut().parses(sql, &self.worker.scratch)).await;
+        // The transaction is lost with its connection.
+        !matches!(parsed, Ok(Ok(false)))
     }
 
     /// Ends the transaction on the replica, which has changed nothing, for a statement that needs the writer.

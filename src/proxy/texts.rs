@@ -4,12 +4,13 @@
 
 use super::{
     observe::Exchanged,
+    recall::names,
     request::{Body, Request},
     session::{Held, Session},
 };
 use crate::{
     backend::{ConnectError, ServerConnection},
-    session::{Settings, TextCharset, Value},
+    session::{Settings, TextCharset},
     sql::{self, Dialect, Effects, Kind, Literal, Statement},
     telemetry::Pin,
 };
@@ -41,6 +42,9 @@ impl Session {
         if !unscoped.is_empty() {
             self.unread.get_or_insert_default().unscoped.extend(unscoped);
         }
+        if self.numbers_charset(request, exchanged) {
+            self.state.set_pin(Pin::Variable, true);
+        }
         // Of several statements those in front of the one that failed have run; and fields are assigned one by one.
         let partly = statement.effects.has(Effects::MULTI)
             || statement.effects.has(Effects::USER_VARIABLE) && statement.kind != Kind::Set;
@@ -61,6 +65,15 @@ impl Session {
         if statement.effects.has(Effects::ADVISORY_LOCK) && self.state.pins().has(Pin::AdvisoryLock) {
             self.unread.get_or_insert_default();
         }
+    }
+
+    /// Whether a request may have set a character set by a number: the collation that it stands for is not reported.
+    fn numbers_charset(&self, request: &Request<'_>, exchanged: &Exchanged) -> bool {
+        let Statement { kind, effects, .. } = request.ran();
+        // Of several assignments those in front of the one that failed are made.
+        let changed = exchanged.error.is_none() || request.sql.contains(&b',') || effects.has(Effects::MULTI);
+        let sets = kind == Kind::Set || effects.has(Effects::MULTI);
+        sets && changed && names(request.sql, b"character_set_") && sql::may_number_charset(request.sql, self.mode())
     }
 
     /// The variables that a request has set as `@@name`, which MariaDB does not report.
@@ -159,9 +172,8 @@ fn has_texts(assigned: &Assigned) -> bool {
 
 /// `character_set_client` and `collation_connection`. A reset leaves them as the server has them, which is not known.
 fn charset_of_texts(settings: &Settings, connection: &ServerConnection) -> Option<[Vec<u8>; 2]> {
-    let known = |name: &[u8]| match settings.variable(name).or_else(|| connection.baseline.variable(name)) {
-        Some(Value::Text(text)) => Some(text.to_vec()),
-        _ => None,
+    let known = |name: &[u8]| {
+        settings.variable(name).or_else(|| connection.baseline.variable(name))?.reported().map(<[u8]>::to_vec)
     };
     Some([known(b"character_set_client")?, known(b"collation_connection")?])
 }

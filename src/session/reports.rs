@@ -167,7 +167,9 @@ impl SessionState {
         self.learn_variable(b"collation_connection", collation);
         if let Some(charset) = self.named.take() {
             let value = Value::Named { charset, collation: collation.into() };
-            Arc::make_mut(&mut self.settings).set_variable(b"character_set_results", value);
+            let settings = Arc::make_mut(&mut self.settings);
+            settings.set_variable(b"character_set_client", value.clone());
+            settings.set_variable(b"character_set_results", value);
         }
     }
 }

@@ -13,12 +13,23 @@ pub enum Value {
     /// Of `sql_mode`: the server's default and `IGNORE_SPACE`, which is all that a login with that capability brings.
     /// Servers apply it once, and differ in what a reset makes of it.
     DefaultIgnoringSpace,
-    /// Of `character_set_results`: as `SET NAMES` chose it, with the collation that columns are described with.
+    /// Of `character_set_client` and `character_set_results`: as `SET NAMES` chose it, with the collation that texts and
+    /// columns are described with.
     Named { charset: Box<[u8]>, collation: Box<[u8]> },
     /// Of a user variable: the literal that it was set to, as SQL that means the same under all settings.
     Literal(Box<[u8]>),
     /// Of a user variable: such a literal, and NULL after that, which keeps the literal's type.
     LiteralThenNull(Box<[u8]>),
+}
+
+impl Value {
+    /// As servers report it; None: that is not known.
+    pub fn reported(&self) -> Option<&[u8]> {
+        match self {
+            Self::Text(text) | Self::Named { charset: text, .. } => Some(text),
+            _ => None,
+        }
+    }
 }
 
 /// What the names of user variables begin with here; those of system variables never do.
@@ -92,6 +103,10 @@ impl Settings {
             if let Some(value) = text.variable(name) {
                 settings.set_variable(name, value.clone());
             }
+        }
+        if let Some(named @ Value::Named { .. }) = text.variable(b"character_set_client") {
+            // One `SET NAMES` sets both.
+            settings.set_variable(b"character_set_results", named.clone());
         }
         settings
     }

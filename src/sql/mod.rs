@@ -6,10 +6,11 @@
 //! `lexer` cuts bytes into tokens, with `comment` deciding which comments are code; `reading` and `verb` turn tokens
 //! into facts, with `keywords`, `functions` and `names` saying which words matter; [`classify`](fn@classify) joins the
 //! readings. [`victim`] reads a `KILL`, [`asks_for_file`] a `LOAD DATA LOCAL`, [`made_insert_id`] an insert,
-//! [`assigned_literals`] and [`sets_only_tracking`] a `SET`, [`belonging`] what makes or ends what a connection has.
-//! [`tables`](fn@tables) and [`digest`](fn@digest) serve rules, and are read when a rule asks.
+//! [`assigned_literals`], [`sets_only_tracking`] and [`may_number_charset`] a `SET`, [`belonging`] what makes or ends what
+//! a connection has. [`tables`](fn@tables) and [`digest`](fn@digest) serve rules, and are read when a rule asks.
 
 mod belongings;
+mod charsets;
 mod classify;
 mod comment;
 mod digest;
@@ -33,6 +34,7 @@ mod verb;
 mod words;
 
 pub use belongings::{Belonging, GlobalLock, belonging};
+pub use charsets::may_number_charset;
 pub use classify::classify;
 pub use digest::{Digest, NotADigest, digest, normalised};
 pub use facts::{Access, Dialect, Effects, Hint, Kind, Mode, Statement};
