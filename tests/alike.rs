@@ -200,6 +200,18 @@ const SEQUENCES: &[(&str, &[Say])] = &[
             Query("SELECT @@warning_count"),
         ],
     ),
+    (
+        "a read beside a temporary table is asked for its rows and for the insert id of before",
+        &[
+            Query("SELECT ROW_COUNT()"),
+            Query("INSERT INTO t (v) VALUES (1)"),
+            Query("CREATE TEMPORARY TABLE x (id INT)"),
+            Query("SELECT DATABASE()"),
+            Query("SELECT ROW_COUNT(), FOUND_ROWS(), LAST_INSERT_ID()"),
+            Query("SELECT id FROM t"),
+            Query("SELECT ROW_COUNT(), FOUND_ROWS(), LAST_INSERT_ID()"),
+        ],
+    ),
 ];
 
 #[tokio::test]

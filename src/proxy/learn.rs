@@ -63,8 +63,10 @@ impl Session {
     /// Remembers what reads must see from now on, beyond the positions that the reply told.
     fn learn_of_writes(&mut self, held: &Held, request: &Request<'_>, exchanged: &Exchanged, reason: Reason) {
         let told = self.state.take_told();
-        let wrote = reason == Reason::Transaction || request.may_write();
         let Statement { kind, effects, .. } = request.statement;
+        // A replica may have refused it for a function behind a view.
+        let unknown = effects.has(Effects::UNKNOWN_FUNCTION) || reason == Reason::UnknownFunction;
+        let wrote = reason == Reason::Transaction || request.may_write() || unknown;
         let unseen = match exchanged.error {
             // Parts of it may be committed, and an error tells no position.
             Some(_) => request.may_write() && !request.is_atomic_write() && kind != Kind::Transaction,
@@ -74,7 +76,7 @@ impl Session {
                 let eof = !held.lease.connection().capabilities.has(Capabilities::DEPRECATE_EOF);
                 let untold = held.lease.connection().reports == Reports::Chosen;
                 let blind = untold || !self.worker.cluster().has_positions;
-                wrote && (blind || eof && kind == Kind::Read && effects.has(Effects::UNKNOWN_FUNCTION))
+                wrote && (blind || eof && kind == Kind::Read && unknown)
             }
         };
         if unseen {

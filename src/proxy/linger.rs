@@ -76,7 +76,7 @@ impl Session {
 }
 
 /// Whether a statement asks for more than an insert id.
-fn asks_for_counts(statement: &Statement<'_>, sql: &[u8]) -> bool {
+pub fn asks_for_counts(statement: &Statement<'_>, sql: &[u8]) -> bool {
     const NAMES: [&[u8]; 4] = [b"row_count", b"found_rows", b"warning_count", b"error_count"];
     let named = |name: &&[u8]| sql.windows(name.len()).any(|part| part.eq_ignore_ascii_case(name));
     statement.kind == Kind::Diagnostics || statement.effects.has(Effects::DIAGNOSTICS) && NAMES.iter().any(named)

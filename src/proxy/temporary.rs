@@ -3,6 +3,7 @@
 //! not find, because a stored function looks for a temporary table, runs where the table is.
 
 use super::{
+    linger::asks_for_counts,
     recall::{asks_back, names_insert_id},
     request::{Body, Request},
     session::{End, Held, Session},
@@ -51,7 +52,10 @@ impl Session {
             (Some(last), Some(held)) => !last.is(held),
             _ => false,
         };
-        elsewhere && asks_back(&request.statement) && !names_insert_id(request.sql)
+        // The insert id alone is the session's, and may be known to the connection with the tables only.
+        let of_session = |sql| names_insert_id(sql) && self.state.insert_id().is_none();
+        let asks = |statement, sql| asks_for_counts(statement, sql) && !of_session(sql);
+        elsewhere && asks_back(&request.statement) && asks(&request.statement, request.sql)
     }
 
     /// Runs a request as if the session held nothing.
@@ -60,7 +64,8 @@ impl Session {
             self.parked = Some(Parked { held, aside: self.state.set_aside() });
         }
         let mut ran = self.run_where_held(request).await;
-        if ran.is_ok() {
+        // Where the tables are, it is asked as ever.
+        if ran.is_ok() && self.parked.is_some() {
             // What it left is asked for at once, so that nothing of it is taken for the other connection's.
             ran = self.move_on().await;
         }
