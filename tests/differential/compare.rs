@@ -27,6 +27,8 @@ struct Moment<'a> {
     step: &'a Step,
     /// The last step before it that was answered and asked nothing of the step before, and the single server's reply.
     before: Option<(&'a Step, &'a Reply)>,
+    /// All steps before it.
+    earlier: &'a [Step],
     flavor: Flavor,
 }
 
@@ -70,6 +72,12 @@ const TOLERATED: &[Tolerance] = &[
             if let (true, Some([0, rows, ..])) = (step.calls(), reply.last_mut().map(Vec::as_mut_slice)) {
                 *rows = 0;
             }
+            // Among other statements.
+            for packet in reply.iter_mut().filter(|_| step.text().contains("CALL") && step.text().contains(';')) {
+                if let [0, rows, 0, _, _, _, _] = packet.as_mut_slice() {
+                    *rows = 0;
+                }
+            }
         },
     },
     Tolerance {
@@ -89,8 +97,9 @@ const TOLERATED: &[Tolerance] = &[
         reason: "what is asked about an error that no server gave: Weir knows which sessions and prepared statements there \
                  are, and puts the read-only transaction in the place of the read-only replica",
         mask: |Moment { step, before, .. }, reply| {
-            let own = |error: ServerError| matches!(error.code, 1094 | 1243 | 1421 | 1792 | 1835);
-            if step.asks_back() && before.is_some_and(|(_, before)| raw::error(before).is_some_and(own)) {
+            if step.asks_back()
+                && before.is_some_and(|(_, before)| raw::error(before).is_some_and(|error| is_own(&error)))
+            {
                 reply.clear();
             }
         },
@@ -115,7 +124,7 @@ const TOLERATED: &[Tolerance] = &[
     },
     Tolerance {
         reason: "warnings of a statement before the last: MariaDB keeps them until one uses a table, wherever that runs",
-        mask: |Moment { step, before, flavor }, reply| {
+        mask: |Moment { step, before, flavor, .. }, reply| {
             if *flavor == Flavor::MariaDb && step.asks_back() && !before.is_some_and(|(_, before)| warned(before)) {
                 reply.clear();
             }
@@ -152,16 +161,80 @@ const TOLERATED: &[Tolerance] = &[
         },
     },
     Tolerance {
-        reason: "the state of the new transaction, which MySQL reports after COMMIT AND CHAIN to those who did not ask; and \
-                 the order in which an OK packet lists the variables that one statement changed: a hash table's, which \
-                 depends on which others are tracked",
+        reason: "that something has changed, in an EOF packet behind rows, which cannot tell what: MariaDB says so of a SET \
+                 STATEMENT",
         mask: |_, reply| {
+            for packet in reply.iter_mut() {
+                if let [0xFE, _, _, _, high] = packet.as_mut_slice() {
+                    *high &= !0x40;
+                }
+            }
+        },
+    },
+    Tolerance {
+        reason: "the language of errors that Weir makes itself, which is English whatever lc_messages says",
+        mask: |Moment { earlier, .. }, reply| {
+            let foreign = earlier.iter().any(|step| step.text().contains("lc_messages"));
+            if let Some(error) = raw::error(reply).filter(|error| foreign && is_own(error))
+                && let Some(packet) = reply.last_mut()
+            {
+                *packet = error.code.to_string().into_bytes();
+            }
+        },
+    },
+    Tolerance {
+        reason: "how MySQL tells of a bound value that does not fit: once or several times, as a text or as bytes, by whether \
+                 the statement ran before on that connection, where it may have been prepared for somebody else",
+        mask: |Moment { step, before, flavor, .. }, reply| {
+            let executes = |step: &Step| matches!(step, Step::Execute { .. });
+            if *flavor != Flavor::MySql9 {
+                return;
+            }
+            if step.asks_back() && before.is_some_and(|(before, answer)| executes(before) && warned(answer)) {
+                reply.clear();
+            }
+            if executes(step) && warned(reply) {
+                let code = raw::error(reply).map(|error| error.code);
+                match (code, reply.last_mut().map(Vec::as_mut_slice)) {
+                    // ER_TRUNCATED_WRONG_VALUE_FOR_FIELD, ER_TRUNCATED_WRONG_VALUE
+                    (Some(code @ (1292 | 1366)), _) => *reply = vec![code.to_string().into_bytes()],
+                    (None, Some([0xFE, low, high, _, _] | [0 | 0xFE, 0, 0, _, _, low, high, ..])) => {
+                        (*low, *high) = (1, 0);
+                    }
+                    _ => {}
+                }
+            }
+        },
+    },
+    Tolerance {
+        reason: "of what an OK packet tells of the session: the state of the new transaction, which MySQL tells after COMMIT \
+                 AND CHAIN to those who did not ask; the old value of a variable that a SET STATEMENT has set, which MariaDB \
+                 tells with the next change of any variable that it tracks, and Weir tracks them all; GTIDs, which each server \
+                 gives; and the order of the variables that one statement changed: a hash table's, which depends on which \
+                 others are tracked",
+        mask: |Moment { earlier, step, .. }, reply| {
+            let was_set = |name: &[u8]| earlier.iter().chain([*step]).any(|step| sets_for_itself(step.text(), name));
             for packet in reply.iter_mut().filter(|packet| matches!(packet.first(), Some(0 | 0xFE))) {
-                sort_changes(packet);
+                sort_changes(packet, |change| match change {
+                    Change::TransactionState(_) | Change::Gtids(_) => false,
+                    Change::Variable { name, .. } => *name != b"last_gtid" && !was_set(name),
+                    _ => true,
+                });
             }
         },
     },
 ];
+
+/// Whether Weir makes such errors itself.
+fn is_own(error: &ServerError) -> bool {
+    matches!(error.code, 1094 | 1243 | 1421 | 1792 | 1835)
+}
+
+/// Whether a text sets a variable by `SET STATEMENT`.
+fn sets_for_itself(text: &str, name: &[u8]) -> bool {
+    let names = |sql: &str| sql.as_bytes().windows(name.len()).any(|part| part.eq_ignore_ascii_case(name));
+    text.split("; ").any(|sql| sql.starts_with("SET STATEMENT") && names(sql))
+}
 
 /// Whether a reply ends with an error or tells of warnings.
 fn warned(reply: &Reply) -> bool {
@@ -172,13 +245,13 @@ fn warned(reply: &Reply) -> bool {
     }
 }
 
-/// Sorts the variables in the changes of an OK packet.
-fn sort_changes(packet: &mut Vec<u8>) {
+/// Sorts the variables in the changes of an OK packet, and keeps some of the changes.
+fn sort_changes(packet: &mut Vec<u8>, keeps: impl Fn(&Change<'_>) -> bool) {
     let Ok(ok) = OkPacket::parse(packet) else { return };
     if !ok.status.has(Status::SESSION_STATE_CHANGED) {
         return;
     }
-    let told = changes(ok.changes).flatten().filter(|change| !matches!(change, Change::TransactionState(_)));
+    let told = changes(ok.changes).flatten().filter(keeps);
     let mut told: Vec<_> = told.map(|change| format!("{change:?}")).collect();
     told.sort();
     let status = if told.is_empty() { ok.status.without(Status::SESSION_STATE_CHANGED) } else { ok.status };
@@ -191,7 +264,7 @@ fn sort_changes(packet: &mut Vec<u8>) {
 pub fn difference(flavor: Flavor, script: &Script, direct: &Seen, weir: &Seen) -> Option<String> {
     let mut before = None;
     for (number, step) in script.steps.iter().enumerate() {
-        let moment = Moment { step, before, flavor };
+        let moment = Moment { step, before, earlier: &script.steps[..number], flavor };
         if !step.asks_back()
             && let Some(reply) = direct.replies.get(number).filter(|reply| !reply.is_empty())
         {

@@ -82,6 +82,7 @@ impl Generator<'_> {
             }
             10 => steps.push(self.odd_command()),
             11 => self.read_only_transaction(steps),
+            12..15 => self.scenario(steps),
             _ => {
                 let topic = self.topic();
                 for _ in 0..1 + self.dice.below(4) {
@@ -110,6 +111,19 @@ impl Generator<'_> {
             }
         }
         self.query(texts::READ_ONLY_ENDS, steps);
+    }
+
+    /// Most of a scenario, with something in between.
+    fn scenario(&mut self, steps: &mut Vec<Step>) {
+        for text in *self.dice.pick(texts::SCENARIOS) {
+            if !self.dice.one_in(7) {
+                steps.push(Step::Query(self.expand(text)));
+                self.ask_back(steps);
+            }
+            if self.dice.one_in(5) {
+                steps.push(Step::Query(self.statement()));
+            }
+        }
     }
 
     fn query(&mut self, topic: &[&str], steps: &mut Vec<Step>) {
@@ -260,6 +274,10 @@ impl Generator<'_> {
             "int" => (10 + self.dice.below(400)).to_string(),
             "small" => self.dice.below(6).to_string(),
             "id" => (1 + self.dice.below(6)).to_string(),
+            "bit" => self.dice.below(2).to_string(),
+            "xid" => format!("'{}'", self.schema),
+            "tracked" => (*self.dice.pick(texts::TRACKED)).to_owned(),
+            "level" => (*self.dice.pick(&["'OFF'", "'STATE'", "'CHARACTERISTICS'"])).to_owned(),
             "cmp" => (*self.dice.pick(&["=", "<", ">", "<>", "<=>"])).to_owned(),
             "str" => (*self.dice.pick(&["'s'", "'some text'", "''", "'ü€'", "NULL", "'it''s'", "5"])).to_owned(),
             "expr" => {
@@ -269,7 +287,8 @@ impl Generator<'_> {
             "variable" => self.dice.pick(texts::VARIABLES).0.to_owned(),
             "set" => {
                 let (name, values) = self.dice.pick(texts::VARIABLES);
-                format!("{name} = {}", self.dice.pick(values))
+                let value = *self.dice.pick(values);
+                format!("{name} = {}", self.expand(value))
             }
             _ => return None,
         })

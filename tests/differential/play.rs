@@ -36,6 +36,9 @@ pub async fn play(port: u16, script: Arc<Script>, schema: String) -> Seen {
 async fn conversation(port: u16, script: Arc<Script>, schema: String, replies: Arc<Mutex<Vec<Reply>>>) {
     let card = Card::app(script.kind.capabilities());
     let mut raw = Raw::connect(port, &card).await.unwrap_or_else(|error| panic!("no login: {error}"));
+    if script.uses_xa() {
+        forget_xa(&mut raw, &schema).await;
+    }
     for sql in fixtures::of(&script, &schema) {
         raw.run(&sql).await;
     }
@@ -56,5 +59,15 @@ async fn conversation(port: u16, script: Arc<Script>, schema: String, replies: A
         }
         replies.lock().unwrap().push(reply);
     }
+    if script.uses_xa() {
+        forget_xa(&mut raw, &schema).await;
+    }
     raw.ask(b"\x01", Answer::Nothing).await;
+}
+
+/// Ends the transaction that a script may have left prepared: it would lock its tables for ever.
+async fn forget_xa(raw: &mut Raw, schema: &str) {
+    for verb in ["END", "ROLLBACK"] {
+        raw.query(format!("XA {verb} '{schema}'")).await;
+    }
 }

@@ -66,6 +66,8 @@ impl Rig {
         let (single, cluster) = (single.unwrap(), cluster.unwrap());
         for server in single.servers().chain(cluster.servers()) {
             server.exec("SET GLOBAL log_bin_trust_function_creators = 1").await.unwrap();
+            server.exec("SET GLOBAL innodb_lock_wait_timeout = 1").await.unwrap();
+            server.exec("SET GLOBAL lock_wait_timeout = 20").await.unwrap();
         }
         let basics = bed::basics(&cluster).replace("role =", &format!("max_connections = {CONNECTIONS}\nrole ="));
         let bed = Bed::with_config(cluster, &(basics + "[pool]\nacquire_timeout = \"5m\"\nlinger = \"5m\"\n")).await;

@@ -16,6 +16,13 @@ pub struct Script {
     pub steps: Vec<Step>,
 }
 
+impl Script {
+    /// Whether it may leave a transaction behind that outlives its connection.
+    pub fn uses_xa(&self) -> bool {
+        self.steps.iter().any(|step| step.text().contains("XA "))
+    }
+}
+
 /// How the client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientKind {

@@ -1,9 +1,11 @@
 //! What scripts are made of. `{name}` stands for something that the generator puts there.
 
 mod data;
+mod scenarios;
 mod state;
 
 pub use data::*;
+pub use scenarios::*;
 pub use state::*;
 
 /// A kind of statement, and how likely it is among the others.
@@ -27,4 +29,6 @@ pub const TOPICS: &[Topic] = &[
     Topic { weight: 8, texts: ROUTINES },
     Topic { weight: 3, texts: DEFINITIONS },
     Topic { weight: 3, texts: MODES },
+    Topic { weight: 3, texts: STATEMENTS_WITH_SETTINGS },
+    Topic { weight: 3, texts: EXPLANATIONS },
 ];

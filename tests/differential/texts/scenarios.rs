@@ -1,0 +1,118 @@
+//! Statements that belong together, in their order: each script leaves some out and puts others in between.
+
+/// One after the other. `XA` transactions, which outlive their connections once they are prepared, are in these alone.
+pub const SCENARIOS: &[&[&str]] = &[
+    &["XA START {xid}", "INSERT INTO log (what) VALUES ({str})", "XA END {xid}", "XA COMMIT {xid} ONE PHASE"],
+    &[
+        "XA START {xid}",
+        "UPDATE a SET name = 'xa' WHERE id = {id}",
+        "SELECT COUNT(*) FROM a",
+        "XA END {xid}",
+        "XA PREPARE {xid}",
+        "XA COMMIT {xid}",
+        "SELECT name FROM a ORDER BY id",
+    ],
+    &["XA BEGIN {xid}", "DELETE FROM a WHERE id = {id}", "XA END {xid}", "XA PREPARE {xid}", "XA ROLLBACK {xid}"],
+    &["XA START {xid}", "XA END {xid}", "XA ROLLBACK {xid}", "XA COMMIT {xid}", "XA PREPARE {xid}"],
+    &["XA START {xid}", "COMMIT", "BEGIN", "CREATE TABLE IF NOT EXISTS c (id INT PRIMARY KEY, v INT)", "XA END {xid}"],
+    &["BEGIN", "INSERT INTO a (n) VALUES ({int})", "BEGIN", "ROLLBACK", "SELECT COUNT(*) FROM a"],
+    &[
+        "BEGIN",
+        "SAVEPOINT s1",
+        "INSERT INTO a (n) VALUES ({int})",
+        "SAVEPOINT s2",
+        "UPDATE a SET name = {str} WHERE id = {id}",
+        "ROLLBACK TO SAVEPOINT s2",
+        "RELEASE SAVEPOINT s2",
+        "ROLLBACK TO s1",
+        "COMMIT",
+        "SELECT name FROM a ORDER BY id",
+    ],
+    &["SET autocommit = 0", "SELECT COUNT(*) FROM a", "SAVEPOINT s1", "ROLLBACK TO s1", "COMMIT", "SET autocommit = 1"],
+    &[
+        "SET session_track_schema = {bit}",
+        "SET session_track_state_change = {bit}",
+        "USE {schema}x",
+        "USE {schema}",
+        "SET session_track_schema = DEFAULT, session_track_state_change = DEFAULT",
+    ],
+    &[
+        "SET session_track_system_variables = {tracked}",
+        "SET {set}",
+        "SET NAMES utf8mb4",
+        "SELECT @@session_track_system_variables",
+        "SET session_track_system_variables = DEFAULT",
+    ],
+    &[
+        "SET session_track_transaction_info = {level}",
+        "START TRANSACTION",
+        "SELECT COUNT(*) FROM a",
+        "INSERT INTO a (n) VALUES ({int})",
+        "COMMIT",
+        "SET session_track_transaction_info = OFF",
+    ],
+    &[
+        "CREATE SEQUENCE sq",
+        "SELECT NEXTVAL(sq)",
+        "SELECT id FROM a ORDER BY id",
+        "SELECT LASTVAL(sq), NEXT VALUE FOR sq",
+        "SELECT PREVIOUS VALUE FOR sq",
+        "INSERT INTO log (id, what) VALUES (1000 + NEXTVAL(sq), 'sequence')",
+        "SELECT SETVAL(sq, {int})",
+        "ALTER SEQUENCE sq RESTART 50",
+        "SELECT NEXTVAL(sq), LAST_INSERT_ID()",
+        "DROP SEQUENCE IF EXISTS sq",
+    ],
+    &[
+        "PREPARE st FROM 'INSERT INTO a (n, name) VALUES (?, ?)'",
+        "SET @x = {int}, @y = {str}",
+        "EXECUTE st USING @x, @y",
+        "EXECUTE st USING @x, @y",
+        "SELECT LAST_INSERT_ID(), ROW_COUNT()",
+        "DEALLOCATE PREPARE st",
+        "EXECUTE st",
+    ],
+    &[
+        "SET @q = CONCAT('SELECT ', {int}, ' AS q, @x')",
+        "PREPARE dynamic FROM @q",
+        "EXECUTE dynamic",
+        "SET @x = {int}",
+        "EXECUTE dynamic",
+        "DROP PREPARE dynamic",
+    ],
+    &["SET @c = CONNECTION_ID()", "SELECT @c = CONNECTION_ID()", "SELECT id FROM a ORDER BY id", "SELECT @c > 0"],
+    &["FLUSH TABLES", "FLUSH STATUS", "FLUSH LOCAL TABLES a", "SELECT * FROM a ORDER BY id", "FLUSH TABLES a, b"],
+    &["LOCK TABLES a WRITE", "BEGIN", "SELECT COUNT(*) FROM a", "INSERT INTO a (n) VALUES ({int})", "COMMIT"],
+    &[
+        "LOCK TABLES a READ, b WRITE",
+        "INSERT INTO a (n) VALUES (1)",
+        "DELETE FROM b",
+        "SELECT * FROM log",
+        "UNLOCK TABLES",
+    ],
+    &[
+        "CREATE TEMPORARY TABLE tmp (id INT)",
+        "SELECT {expr}",
+        "SHOW WARNINGS",
+        "SELECT @@warning_count",
+        "DROP TABLE tmp",
+    ],
+];
+
+/// For `session_track_system_variables`.
+pub const TRACKED: &[&str] = &["'time_zone'", "'*'", "''", "'time_zone,sql_mode,autocommit'", "'nothing'", "NULL"];
+
+/// What has an end of its own.
+pub const STATEMENTS_WITH_SETTINGS: &[&str] = &[
+    "SET STATEMENT max_statement_time = 100 FOR SELECT id FROM a ORDER BY id",
+    "SET STATEMENT sql_mode = 'ANSI_QUOTES' FOR SELECT \"name\" FROM a ORDER BY id",
+    "SET STATEMENT {set} FOR SELECT @@sql_mode, @@time_zone, @@group_concat_max_len",
+    "SET STATEMENT time_zone = '+03:00' FOR INSERT INTO a (n, at) VALUES ({int}, FROM_UNIXTIME(1600000000))",
+    "SET STATEMENT {set}, {set} FOR SELECT {expr}",
+    "SET STATEMENT lc_time_names = 'de_DE' FOR CALL p_two()",
+    "SELECT /*+ SET_VAR(time_zone = '+03:00') */ FROM_UNIXTIME(1600000000), @@time_zone",
+    "SELECT /*+ SET_VAR(group_concat_max_len = 4) */ GROUP_CONCAT(name ORDER BY id) FROM a",
+    "INSERT /*+ SET_VAR(foreign_key_checks = OFF) */ INTO a (n) VALUES ({int})",
+    "SELECT /*+ MAX_EXECUTION_TIME(1000) */ id FROM a ORDER BY id",
+    "SELECT /*+ SET_VAR(nope = 1) NO_SUCH_HINT() */ 1",
+];
