@@ -212,6 +212,38 @@ const SEQUENCES: &[(&str, &[Say])] = &[
             Query("SELECT ROW_COUNT(), FOUND_ROWS(), LAST_INSERT_ID()"),
         ],
     ),
+    (
+        "what is told of the session can be chosen in a transaction",
+        &[
+            Query("SET session_track_schema = 0"),
+            Query("BEGIN"),
+            Query("INSERT INTO t (v) VALUES (1)"),
+            Query("SELECT @@session_track_schema"),
+            Query("SET session_track_schema = 1"),
+            Query("SELECT @@session_track_schema"),
+            Query("COMMIT"),
+            Query("SELECT @@session_track_schema"),
+        ],
+    ),
+    (
+        "a procedure that Weir asks for opens no transaction",
+        &[Query("CREATE PROCEDURE p() SET @p = 1"), Query("SET autocommit = 0"), Query("CALL p()"), Query("SELECT @p")],
+    ),
+    (
+        "a sequence's last value is the session's own",
+        &[
+            Query("SELECT LASTVAL(sq)"),
+            Query("CREATE SEQUENCE sq"),
+            Query("SELECT NEXTVAL(sq)"),
+            Query("SELECT COUNT(*) FROM t"),
+            Query("SELECT LASTVAL(sq)"),
+            Query("SELECT PREVIOUS VALUE FOR sq"),
+        ],
+    ),
+    (
+        "warnings of a read beside a temporary table are shown",
+        &[Query("CREATE TEMPORARY TABLE x (id INT)"), Query("SELECT 1/0"), Query("SHOW WARNINGS")],
+    ),
 ];
 
 #[tokio::test]

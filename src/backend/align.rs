@@ -37,13 +37,13 @@ impl Alignment {
         self.replies += 1;
     }
 
-    /// Adds what makes `connection` report what its client chose to be told.
-    pub fn tracking(&mut self, connection: &mut ServerConnection, chosen: &Tracking) {
+    /// Adds what makes `connection` report what its client chose to be told; of GTIDs only `outside` of a transaction.
+    pub fn tracking(&mut self, connection: &mut ServerConnection, chosen: &Tracking, outside: bool) {
         if connection.reports == Reports::Chosen {
             return;
         }
         let mut set = Vec::new();
-        for (name, value) in chosen.values() {
+        for (name, value) in chosen.values().filter(|(name, _)| outside || *name != Tracking::GTIDS) {
             put_assignment(&mut set, name.as_bytes(), &Value::Text(value.into()));
         }
         self.query(connection.capabilities, &set);

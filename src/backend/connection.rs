@@ -196,9 +196,11 @@ impl ServerConnection {
         Ok(Tracking::new(reply.rows.pop().ok_or(Malformed("session tracking"))?))
     }
 
-    /// Reports all again.
-    pub async fn track_all(&mut self, scratch: &Scratch) -> Result<(), ConnectError> {
-        self.query(self.report_all(), scratch).await?;
+    /// Reports all again; of GTIDs, it does so already but `outside` of a transaction.
+    pub async fn track_all(&mut self, outside: bool, scratch: &Scratch) -> Result<(), ConnectError> {
+        let all = self.report_all();
+        let sql = if outside { all } else { all.split_once(",session_track_gtids").map_or(all, |(others, _)| others) };
+        self.query(sql, scratch).await?;
         self.reports = Reports::All;
         Ok(())
     }

@@ -30,6 +30,8 @@ impl Session {
         let busy = [Pin::NextTransaction, Pin::TableLock, Pin::Variable, Pin::Unattributed];
         match sql::called(request.sql, self.mode()) {
             Called::Nothing => Procedure::None,
+            // In MySQL the question would open the transaction.
+            Called::Procedure(_) if !self.state.autocommit() && !self.state.in_transaction() => Procedure::Unknown,
             Called::Procedure(name) if !busy.iter().any(|pin| self.state.pins().has(*pin)) => {
                 let schema = self.state.settings().schema().unwrap_or_default();
                 definition_query(&name, schema).map_or(Procedure::Unknown, Procedure::Asked)

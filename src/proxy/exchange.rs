@@ -132,7 +132,7 @@ impl Session {
         front.settings(connection, self.state.settings());
         if request.ran().effects.has(Effects::SESSION_TRACKING) {
             let chosen = self.tracking.clone().unwrap_or_else(|| Arc::new(connection.tracking.clone()));
-            front.tracking(connection, &chosen);
+            front.tracking(connection, &chosen, !self.state.in_transaction());
         }
         let harmless = request.statement.kind == Kind::Read
             && !request.statement.kind.may_run_stored_code(request.statement.effects);

@@ -107,10 +107,14 @@ impl Session {
     async fn follow_tracking(&mut self, held: &mut Held) -> Result<(), ConnectError> {
         let (connection, scratch) = (held.lease.connection_mut(), self.worker.scratch.clone());
         connection.mark_dirty();
-        let chosen = connection.ask_tracking(&scratch).await?;
+        let mut chosen = connection.ask_tracking(&scratch).await?;
+        let outside = !self.state.in_transaction();
+        if !outside {
+            chosen = chosen.with_gtids_of(self.tracking.as_deref().unwrap_or(&connection.tracking));
+        }
         if chosen.is_part_of_all() && !self.state.pins().has(Pin::SessionTracking) {
             self.tracking = Some(Arc::new(chosen));
-            return connection.track_all(&scratch).await;
+            return connection.track_all(outside, &scratch).await;
         }
         self.state.set_pin(Pin::SessionTracking, true);
         Ok(())

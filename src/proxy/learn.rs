@@ -37,6 +37,9 @@ impl Session {
         }
         self.warnings = exchanged.warnings.max(exchanged.error.is_some().into());
         self.learn_from_text(&held, request, &exchanged);
+        if self.asks && request.ran().effects.has(Effects::SEQUENCE) {
+            self.state.set_pin(Pin::Unattributed, true);
+        }
         if exchanged.error.is_none() {
             self.remember_statement(&mut held, request, &exchanged);
         }

@@ -4,12 +4,13 @@
 //! else runs there changes them. So a connection that has something to tell stays with its session, as it is, until a
 //! statement comes that does not ask, or `pool.linger` is over. Counts are to be told after every statement, but few
 //! applications ask for them: only sessions of a user keep them who has asked before. What Weir itself must ask
-//! (`inquire`) waits as long.
+//! (`inquire`) waits as long. The last value of a sequence (`LASTVAL()`) is known to its connection for good, which such
+//! sessions keep to their end.
 
 use tokio::time::sleep;
 
 use super::{
-    recall::{asks_back, asks_replicas},
+    recall::{asks_back, asks_replicas, names},
     session::{End, Held, Session},
 };
 use crate::{
@@ -42,7 +43,8 @@ impl Session {
 
     /// Lets the connection of the last statement go, unless the next one may ask it.
     pub(super) async fn move_on_unless_asked(&mut self, statement: &Statement<'_>, sql: &[u8]) -> Result<(), End> {
-        if asks_back(statement) && !self.asks && asks_for_counts(statement, sql) {
+        let asks = asks_back(statement) && asks_for_counts(statement, sql) || asks_for_last_value(statement, sql);
+        if asks && !self.asks {
             self.asks = true;
             self.worker.context.note_asker(&self.identity.user);
         }
@@ -80,6 +82,11 @@ pub fn asks_for_counts(statement: &Statement<'_>, sql: &[u8]) -> bool {
     const NAMES: [&[u8]; 4] = [b"row_count", b"found_rows", b"warning_count", b"error_count"];
     let named = |name: &&[u8]| sql.windows(name.len()).any(|part| part.eq_ignore_ascii_case(name));
     statement.kind == Kind::Diagnostics || statement.effects.has(Effects::DIAGNOSTICS) && NAMES.iter().any(named)
+}
+
+/// Whether a statement asks for the last value that its connection took from a sequence.
+fn asks_for_last_value(statement: &Statement<'_>, sql: &[u8]) -> bool {
+    statement.effects.has(Effects::SEQUENCE) && (names(sql, b"lastval") || names(sql, b"previous"))
 }
 
 #[cfg(test)]

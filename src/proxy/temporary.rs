@@ -29,7 +29,8 @@ impl Session {
         if !only_tables || self.held.is_none() || !self.state.autocommit() || !config.pool.multiplex {
             return false;
         }
-        self.asks_about_read_beside(request) || self.reads_beside(config, request)
+        // Who asks for counts would find the replica's connection with somebody else by then.
+        self.asks_about_read_beside(request) || !self.asks && self.reads_beside(config, request)
     }
 
     /// Whether it reads what is not in the session's temporary tables, and may go to a replica.

@@ -73,6 +73,17 @@ impl Tracking {
         NAMES.iter().copied().zip(self.values.iter().map(AsRef::as_ref))
     }
 
+    /// The name of what MySQL lets nobody set in a transaction.
+    pub const GTIDS: &str = NAMES[4];
+
+    /// The same, but of GTIDs what `other` chose.
+    pub fn with_gtids_of(mut self, other: &Self) -> Self {
+        if let Some((own, other)) = self.values.get_mut(4).zip(other.values.get(4)) {
+            own.clone_from(other);
+        }
+        self
+    }
+
     /// Whether it can be told from what Weir asks for.
     pub fn is_part_of_all(&self) -> bool {
         !self.unclear && self.value(4) != b"ALL_GTIDS"

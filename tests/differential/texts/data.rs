@@ -73,7 +73,6 @@ pub const EXPLANATIONS: &[&str] = &[
     "SHOW FULL TABLES WHERE Table_type = 'VIEW'",
     "SHOW COLLATION LIKE 'latin1_b%'",
     "SHOW CHARACTER SET LIKE 'latin1'",
-    "SHOW INDEXES FROM b",
     "SHOW COLUMNS FROM missing",
     "SHOW CREATE TABLE missing",
     "SHOW GRANTS",
