@@ -143,7 +143,13 @@ async fn start(flavor: Flavor) -> Bed {
 async fn story(port: u16, card: &Card, asked: &[&str], hint: &str) -> Vec<(String, Vec<String>)> {
     let mut raw = Raw::connect(port, card).await.unwrap();
     raw.run("DELETE FROM t").await;
-    let looks = TRACKERS.map(|name| format!("SELECT @@{name}"));
+    let lists = [
+        "SHOW VARIABLES LIKE 'session_track%'",
+        "/* of one family */ SELECT * FROM information_schema.session_variables WHERE variable_name LIKE 'session_track%'",
+        "/* of the other */ SELECT * FROM performance_schema.session_variables WHERE variable_name LIKE 'session_track%'",
+    ];
+    let looks = TRACKERS.map(|name| format!("SELECT @@{name}")).into_iter().chain(lists.map(str::to_owned));
+    let looks: Vec<String> = looks.collect();
     let life: Vec<String> = LIFE.iter().map(|sql| format!("{hint}{sql}")).collect();
     let mut said = Vec::new();
     let statements = asked.iter().map(|sql| sql.to_string()).chain(looks.clone()).chain(life).chain(looks.clone());

@@ -6,6 +6,7 @@
 use super::comment::Gates;
 use super::facts::{Effects, Kind, Mode, Statement};
 use super::reading::{self, Reading};
+use super::tracking;
 use super::variables;
 
 /// What `sql` is and does, as far as its text tells.
@@ -21,6 +22,8 @@ pub fn classify(sql: &[u8], mode: Mode) -> Statement<'_> {
     } else if facts.effects.has(Effects::USER_VARIABLE) {
         let effect = variables::effect(sql, mode, facts.kind, facts.effects.has(Effects::MULTI));
         facts.effects = facts.effects.without(Effects::USER_VARIABLE).with(effect);
+    } else if facts.kind == Kind::Read && facts.effects == Effects::CONNECTION && tracking::shows_tracking(sql, mode) {
+        facts.effects = facts.effects.with(Effects::SESSION_TRACKING);
     }
     facts
 }

@@ -10,11 +10,18 @@ pub(super) fn inside(name: &[u8]) -> &[u8] {
     }
 }
 
-/// `session_track_…`: what a server is to report of the session.
+/// How the variables begin that say what a server is to report of the session.
+pub(super) const SESSION_TRACKING: &[u8] = b"session_track_";
+
+/// `session_track_…`.
 #[inline]
 pub(super) fn is_session_tracking(name: &[u8]) -> bool {
-    const PREFIX: &[u8] = b"session_track_";
-    name.len() > PREFIX.len() && starts_with(name, PREFIX)
+    name.len() > SESSION_TRACKING.len() && starts_with(name, SESSION_TRACKING)
+}
+
+/// Tables of `information_schema` and `performance_schema` that list the session's variables.
+pub(super) fn lists_variables(table: &[u8]) -> bool {
+    table.eq_ignore_ascii_case(b"session_variables") || table.eq_ignore_ascii_case(b"system_variables")
 }
 
 /// `s.nextval`, as the Oracle mode of MariaDB has it.

@@ -187,7 +187,7 @@ impl<'a> Reader<'a> {
         if self.dialect == Dialect::MariaDb && names::is_sequence_member(name) {
             self.effect(Effects::SEQUENCE);
         }
-        if names::is_session_tracking(name) {
+        if names::is_session_tracking(name) || names::lists_variables(name) {
             self.effect(Effects::SESSION_TRACKING);
         }
         if self.last.keyword == Keyword::InformationSchema && names::is_about_one_server(name) {

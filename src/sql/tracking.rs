@@ -1,4 +1,5 @@
-//! Whether a `SET` chooses what the server reports (`session_track_…`), and does nothing else.
+//! Whether a `SET` chooses what the server reports (`session_track_…`), and does nothing else; and whether a `SHOW` tells
+//! what was chosen.
 
 use super::{
     comment::Gates,
@@ -35,6 +36,41 @@ pub fn sets_only_tracking(sql: &[u8], mode: Mode) -> bool {
     }
 }
 
+/// Whether the text is a `SHOW VARIABLES` of the session that may list variables `session_track_…`.
+pub(super) fn shows_tracking(sql: &[u8], mode: Mode) -> bool {
+    let mut lexer = Lexer::new(sql, mode, Gates::UpTo(mode.version));
+    if !is(&lexer.next(), "SHOW") {
+        return false;
+    }
+    let mut what = lexer.next();
+    if is(&what, "SESSION") || is(&what, "LOCAL") {
+        what = lexer.next();
+    }
+    if !is(&what, "VARIABLES") {
+        return false;
+    }
+    if !is(&lexer.next(), "LIKE") {
+        return true;
+    }
+    let pattern = lexer.next();
+    pattern.kind != TokenKind::Text || may_match(pattern.text)
+}
+
+/// Whether names with this beginning may be `LIKE` a literal.
+fn may_match(literal: &[u8]) -> bool {
+    let [b'\'' | b'"', pattern @ .., _] = literal else { return true };
+    let mut pattern = pattern.iter();
+    for expected in names::SESSION_TRACKING {
+        match pattern.next() {
+            Some(b'%' | b'\\') => return true,
+            Some(b'_') => {}
+            Some(byte) if byte.eq_ignore_ascii_case(expected) => {}
+            _ => return false,
+        }
+    }
+    true
+}
+
 fn is_tracking(token: &Token<'_>) -> bool {
     let name = match token.kind {
         TokenKind::Word => token.text,
@@ -65,6 +101,38 @@ mod tests {
     use super::*;
     use crate::sql::Dialect;
 
+    const MODE: Mode =
+        Mode { dialect: Dialect::MySql, version: 90_700, ansi_quotes: false, no_backslash_escapes: false };
+
+    #[test]
+    fn what_shows_tracking() {
+        let cases = [
+            ("SHOW VARIABLES", true),
+            ("/* a */ show session variables;", true),
+            ("SHOW LOCAL VARIABLES LIKE '%'", true),
+            ("SHOW VARIABLES LIKE 'session_track%'", true),
+            ("SHOW VARIABLES LIKE 'Session\\_track\\_schema'", true),
+            ("SHOW VARIABLES LIKE '_ession%'", true),
+            ("SHOW VARIABLES LIKE 'session_track_schema'", true),
+            ("SHOW VARIABLES LIKE \"%schema\"", true),
+            ("SHOW VARIABLES LIKE ?", true),
+            ("SHOW VARIABLES LIKE N'session%'", true),
+            ("SHOW VARIABLES WHERE Value = 'ON'", true),
+            ("SHOW VARIABLES LIKE 'sql_mode'", false),
+            ("SHOW VARIABLES LIKE 'session'", false),
+            ("SHOW VARIABLES LIKE ''", false),
+            ("SHOW VARIABLES LIKE 'sess_on%x'", true),
+            ("SHOW VARIABLES LIKE 'max%'", false),
+            ("SHOW GLOBAL VARIABLES", false),
+            ("SHOW STATUS", false),
+            ("SELECT 1", false),
+            ("", false),
+        ];
+        for (sql, expected) in cases {
+            assert_eq!(shows_tracking(sql.as_bytes(), MODE), expected, "{sql}");
+        }
+    }
+
     #[test]
     fn what_sets_only_tracking() {
         let cases = [
@@ -88,9 +156,8 @@ mod tests {
             ("SELECT @@session_track_schema", false),
             ("", false),
         ];
-        let mode = Mode { dialect: Dialect::MySql, version: 90_700, ansi_quotes: false, no_backslash_escapes: false };
         for (sql, expected) in cases {
-            assert_eq!(sets_only_tracking(sql.as_bytes(), mode), expected, "{sql}");
+            assert_eq!(sets_only_tracking(sql.as_bytes(), MODE), expected, "{sql}");
         }
     }
 }
