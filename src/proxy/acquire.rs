@@ -295,26 +295,34 @@ impl Session {
     /// Chooses a schema on behalf of a login: the writer says whether it exists and the user may use it. While no server
     /// can be asked, the client is let in, and hears of it with its first statement.
     pub async fn enter_schema(&mut self, name: &[u8]) -> Result<(), End> {
-        let cluster = self.worker.cluster();
         let mut schema = name.to_vec();
-        let any = || cluster.members.iter().position(|member| member.up);
         // A connection that is in a schema serves a session that is to be in one, and best if it is the same.
         self.state.enter_schema(name);
-        if let Some(place) = cluster.writer().or_else(any) {
-            let server = cluster.members[place].server.clone();
-            let deadline = Instant::now() + self.worker.config().timeouts.connect;
-            let mut search = Search::default();
-            loop {
-                match self.lease(&server, &cluster, None, deadline).await {
-                    Ok(mut lease) => schema = self.use_schema(&mut lease, name).await?,
-                    Err(error) if self.follow_password(&error, &mut search) => continue,
-                    Err(error) => self.after_lease_error(&server, error, &mut search).map_err(End::Error)?,
-                }
-                break;
-            }
+        if let Some(mut lease) = self.borrow().await? {
+            schema = self.use_schema(&mut lease, name).await?;
         }
         self.state.enter_schema(&schema);
         Ok(())
+    }
+
+    /// A connection for a question of Weir's own: to the writer, or else to any server that is up. None: there is none.
+    pub(super) async fn borrow(&mut self) -> Result<Option<Lease>, End> {
+        let cluster = self.worker.cluster();
+        let any = || cluster.members.iter().position(|member| member.up);
+        let Some(place) = cluster.writer().or_else(any) else { return Ok(None) };
+        let server = cluster.members[place].server.clone();
+        let deadline = Instant::now() + self.worker.config().timeouts.connect;
+        let mut search = Search::default();
+        loop {
+            match self.lease(&server, &cluster, None, deadline).await {
+                Ok(lease) => return Ok(Some(lease)),
+                Err(error) if self.follow_password(&error, &mut search) => {}
+                Err(error) => {
+                    self.after_lease_error(&server, error, &mut search).map_err(End::Error)?;
+                    return Ok(None);
+                }
+            }
+        }
     }
 
     /// Returns the name as servers report it; they read it in the client's character set.

@@ -312,6 +312,9 @@ impl Session {
         self.entry.handle.logged_in(&self.identity.user, schema, &change.attributes, now);
         self.find_room()?;
         self.asks = self.worker.context.is_asker(&self.identity.user);
+        if let Some(collation) = change.collation {
+            self.enter_collation(collation).await?;
+        }
         if let Some(schema) = change.schema {
             self.enter_schema(&schema).await?;
         }

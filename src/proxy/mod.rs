@@ -4,6 +4,7 @@ mod acquire;
 mod admission;
 mod beside;
 mod calls;
+mod collation;
 mod columns;
 mod dedicated;
 mod dispatch;

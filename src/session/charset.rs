@@ -19,7 +19,9 @@ pub fn is_ambiguous(name: Option<&[u8]>, login_collation: u8) -> bool {
 }
 
 /// The collation that a login of Weir's names for a client that wants `id`: a login has one byte for it, a change of user
-/// two. It has the same character set, and is another where `id` does not fit.
+/// two. It has the same character set, and is another where `id` does not fit ([`SessionState::enter_collation`]).
+///
+/// [`SessionState::enter_collation`]: super::SessionState::enter_collation
 pub fn login_collation(id: u16, dialect: Dialect) -> u8 {
     match (dialect, id) {
         (_, ..=0xFF) => id as u8,

@@ -41,6 +41,8 @@ pub struct SessionState {
     pub(super) collation_unknown: bool,
     /// It did so with the other character sets, by a `SET NAMES` to this one.
     pub(super) named: Option<Box<[u8]>>,
+    /// The values of [`CHARACTER_SETS`] that the session began with, if not with those of its connections' login.
+    began_with: Option<[Value; 3]>,
 }
 
 impl SessionState {
@@ -59,6 +61,7 @@ impl SessionState {
             insert_id: Some(0),
             collation_unknown: false,
             named: None,
+            began_with: None,
         }
     }
 
@@ -164,6 +167,26 @@ impl SessionState {
         Arc::make_mut(&mut self.settings).set_schema(name);
     }
 
+    /// The session begins with this collation of a character set, or with the server's default, and not with the one that
+    /// its connections log in with.
+    pub fn enter_collation(&mut self, names: Option<(&[u8], &[u8])>) {
+        self.begin_with(match names {
+            Some((charset, collation)) => {
+                let [client, connection] = [charset, collation].map(|name| Value::Text(name.into()));
+                [client, Value::Named { charset: charset.into(), collation: collation.into() }, connection]
+            }
+            None => [Value::Default, Value::Default, Value::Default],
+        });
+    }
+
+    fn begin_with(&mut self, values: [Value; 3]) {
+        let settings = Arc::make_mut(&mut self.settings);
+        for (name, value) in CHARACTER_SETS.iter().zip(&values) {
+            settings.set_variable(name, value.clone());
+        }
+        self.began_with = Some(values);
+    }
+
     /// A login asked for `IGNORE_SPACE`.
     pub fn ignore_space(&mut self) {
         Arc::make_mut(&mut self.settings).set_variable(b"sql_mode", Value::DefaultIgnoringSpace);
@@ -180,7 +203,11 @@ impl SessionState {
         }
         let required = self.required.take();
         let unseen_write = self.unseen_write;
+        let began_with = self.began_with.take().filter(|_| dialect == Dialect::MariaDb);
         *self = Self { settings: Arc::new(settings), required, unseen_write, ..Self::new(None) };
+        if let Some(values) = began_with {
+            self.begin_with(values);
+        }
     }
 
     /// The connection that held the transaction and the pins is gone, and they with it.
