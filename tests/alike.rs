@@ -230,6 +230,19 @@ const SEQUENCES: &[(&str, &[Say])] = &[
         &[Query("CREATE PROCEDURE p() SET @p = 1"), Query("SET autocommit = 0"), Query("CALL p()"), Query("SELECT @p")],
     ),
     (
+        "a savepoint begins the transaction of autocommit=0",
+        &[
+            Query("SET autocommit = 0"),
+            Query("SAVEPOINT s"),
+            Query("SELECT v FROM t"),
+            Query("INSERT INTO t (v) VALUES (1)"),
+            Query("ROLLBACK TO s"),
+            Query("COMMIT"),
+            Query("SAVEPOINT s"),
+            Query("ROLLBACK TO s"),
+        ],
+    ),
+    (
         "a sequence's last value is the session's own",
         &[
             Query("SELECT LASTVAL(sq)"),

@@ -84,6 +84,10 @@ impl SessionState {
                 }
             }
         }
+        // MariaDB begins the transaction of `autocommit=0` with it, and does not say so.
+        if effects.has(Effects::SAVEPOINT) && !self.autocommit() && !self.in_transaction() {
+            self.characteristics = true;
+        }
         self.pins.set(Pin::Transaction, self.in_transaction());
         self.pins.set(Pin::NextTransaction, self.characteristics && !self.in_transaction());
         // What stored code changed is never wholly attributed: a user variable hides behind the system variable that was

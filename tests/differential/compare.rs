@@ -35,6 +35,17 @@ struct Moment<'a> {
 /// The one list of them.
 const TOLERATED: &[Tolerance] = &[
     Tolerance {
+        reason: "the language of errors that Weir makes itself, which is English whatever lc_messages says",
+        mask: |Moment { earlier, .. }, reply| {
+            let foreign = earlier.iter().any(|step| step.text().contains("lc_messages"));
+            if let Some(error) = raw::error(reply).filter(|error| foreign && is_own(error))
+                && let Some(packet) = reply.last_mut()
+            {
+                *packet = error.code.to_string().into_bytes();
+            }
+        },
+    },
+    Tolerance {
         reason: "ids of prepared statements: a name that the server is free to choose, and counts differently as the \
                  text protocol's statements draw from the same numbers",
         mask: |Moment { step, .. }, reply| {
@@ -114,9 +125,13 @@ const TOLERATED: &[Tolerance] = &[
         },
     },
     Tolerance {
-        reason: "ROW_COUNT() behind a command that is no statement, through which servers keep it or not, wherever it is",
-        mask: |Moment { step, before, .. }, reply| {
-            let statement = |(before, _): (&Step, _)| matches!(before, Step::Query(_) | Step::Execute { .. });
+        reason: "ROW_COUNT() behind a command that is no statement, through which servers keep it or not, wherever it is; \
+                 and behind a CALL, in which MySQL leaves what ran before it",
+        mask: |Moment { step, before, flavor, .. }, reply| {
+            let statement = |(before, _): (&Step, _)| {
+                let statement = matches!(before, Step::Query(_) | Step::Execute { .. });
+                statement && !(*flavor == Flavor::MySql9 && before.calls())
+            };
             if step.text().contains("ROW_COUNT()") && !before.is_some_and(statement) {
                 reply.clear();
             }
@@ -144,7 +159,10 @@ const TOLERATED: &[Tolerance] = &[
     Tolerance {
         reason: "the type of a user variable that is NULL: servers give it one when a statement that sets it is prepared",
         mask: |Moment { step, .. }, reply| {
-            if step.text().replace("@@", "").contains('@') && reply.iter().any(|packet| packet.contains(&0xFB)) {
+            let text = step.text();
+            if (text.replace("@@", "").contains('@') || text.contains("EXECUTE"))
+                && reply.iter().any(|packet| packet.contains(&0xFB))
+            {
                 reply.retain(|packet| !packet.starts_with(b"\x03def"));
             }
         },
@@ -168,17 +186,6 @@ const TOLERATED: &[Tolerance] = &[
                 if let [0xFE, _, _, _, high] = packet.as_mut_slice() {
                     *high &= !0x40;
                 }
-            }
-        },
-    },
-    Tolerance {
-        reason: "the language of errors that Weir makes itself, which is English whatever lc_messages says",
-        mask: |Moment { earlier, .. }, reply| {
-            let foreign = earlier.iter().any(|step| step.text().contains("lc_messages"));
-            if let Some(error) = raw::error(reply).filter(|error| foreign && is_own(error))
-                && let Some(packet) = reply.last_mut()
-            {
-                *packet = error.code.to_string().into_bytes();
             }
         },
     },
@@ -208,22 +215,28 @@ const TOLERATED: &[Tolerance] = &[
     },
     Tolerance {
         reason: "of what an OK packet tells of the session: the state of the new transaction, which MySQL tells after COMMIT \
-                 AND CHAIN to those who did not ask; the old value of a variable that a SET STATEMENT has set, which MariaDB \
-                 tells with the next change of any variable that it tracks, and Weir tracks them all; GTIDs, which each server \
-                 gives; and the order of the variables that one statement changed: a hash table's, which depends on which \
+                 AND CHAIN to those who did not ask; the old value of a variable that a SET STATEMENT has set, and that it \
+                 changed, which MariaDB tells with the next change of any variable that it tracks: Weir tracks them all; GTIDs and \
+                 numbers of statements, which each server counts; what the transaction before was like, which MySQL tells when \
+                 it is first asked for, though the writer never had it; and the order of the variables that one statement changed: a hash table's, which depends on which \
                  others are tracked",
         mask: |Moment { earlier, step, .. }, reply| {
             let was_set = |name: &[u8]| earlier.iter().chain([*step]).any(|step| sets_for_itself(step.text(), name));
             for packet in reply.iter_mut().filter(|packet| matches!(packet.first(), Some(0 | 0xFE))) {
                 sort_changes(packet, |change| match change {
                     Change::TransactionState(_) | Change::Gtids(_) => false,
-                    Change::Variable { name, .. } => *name != b"last_gtid" && !was_set(name),
+                    Change::Characteristics(_) => !step.text().contains("session_track_transaction_info"),
+                    Change::State => !was_set(b"SET STATEMENT"),
+                    Change::Variable { name, .. } => !COUNTED.contains(name) && !was_set(name),
                     _ => true,
                 });
             }
         },
     },
 ];
+
+/// Variables that servers count up by themselves.
+const COUNTED: [&[u8]; 2] = [b"last_gtid", b"statement_id"];
 
 /// Whether Weir makes such errors itself.
 fn is_own(error: &ServerError) -> bool {

@@ -51,6 +51,8 @@ struct Generator<'a> {
     schema: &'a str,
     /// What the statement in each slot takes, and whether it was executed before.
     prepared: [Prepared; SLOTS],
+    /// The slot of the statement prepared last.
+    latest: usize,
 }
 
 /// The script `number` of a seed, for a schema of this name.
@@ -59,7 +61,7 @@ pub fn script(seed: u64, number: u64, schema: &str) -> Script {
     dice.roll();
     let kind = *dice.pick(&[ClientKind::Modern, ClientKind::Modern, ClientKind::Classic, ClientKind::FoundRows]);
     let length = 5 + dice.below(40);
-    let mut generator = Generator { dice, schema, prepared: Default::default() };
+    let mut generator = Generator { dice, schema, prepared: Default::default(), latest: 0 };
     let mut steps = Vec::new();
     while steps.len() < length {
         generator.burst(&mut steps);
@@ -174,6 +176,7 @@ impl Generator<'_> {
             let scan = ["SELECT * FROM a ORDER", "SELECT * FROM b ORDER"].iter().any(|text| sql.starts_with(text));
             let cursor = scan && self.dice.one_in(2);
             self.prepared[slot] = Prepared { example, bound: false, sets: sql.starts_with("SET"), cursor };
+            self.latest = slot;
             steps.push(Step::Prepare { slot, sql });
         }
         for _ in 0..1 + self.dice.below(3) {
@@ -212,6 +215,8 @@ impl Generator<'_> {
     }
 
     fn execute(&mut self, slot: usize) -> Step {
+        let last = self.dice.one_in(12);
+        let slot = if last { self.latest } else { slot };
         let mut parameters = self.prepared[slot].example.clone();
         if !self.prepared[slot].sets && !parameters.is_empty() && self.dice.one_in(6) {
             let place = self.dice.below(parameters.len());
@@ -220,7 +225,7 @@ impl Generator<'_> {
         let cursor = self.prepared[slot].cursor;
         let bound = std::mem::replace(&mut self.prepared[slot].bound, true);
         let bind = if bound && self.dice.one_in(2) { Bind::AsBefore } else { Bind::Types };
-        let slot = if self.dice.one_in(12) { Slot::Last } else { Slot::Own(slot) };
+        let slot = if last { Slot::Last } else { Slot::Own(slot) };
         Step::Execute { slot, cursor, parameters, bind }
     }
 

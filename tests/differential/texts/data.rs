@@ -124,7 +124,6 @@ pub const WRITES: &[&str] = &[
     "INSERT INTO log (what) WITH w AS (SELECT name FROM a) SELECT name FROM w ORDER BY name LIMIT 2",
     "REPLACE INTO b (id, a) SELECT id + 100, id FROM a",
     "DELETE a FROM a JOIN b ON b.a = a.id WHERE b.id = {id}",
-    "LOAD DATA LOCAL INFILE '/nothing' INTO TABLE a",
     "LOAD DATA INFILE '/nothing' INTO TABLE a",
     "BEGIN NOT ATOMIC INSERT INTO log (what) VALUES ('block'); SELECT COUNT(*) FROM log; END",
     "INSERT INTO a (n) VALUES ({int}), (1), ({int})",
@@ -210,6 +209,7 @@ pub const ERRORS: &[&str] = &[
     "DELETE FROM missing",
     "UPDATE a SET id = 1",
     "SELECT BENCHMARK(1, (SELECT nope))",
+    "LOAD DATA LOCAL INFILE '/nothing' INTO TABLE a",
 ];
 
 pub const TRANSACTIONS: &[&str] = &[

@@ -31,7 +31,7 @@ pub const SETTINGS: &[&str] = &[
     "SET @@autocommit = ON",
     "SET timestamp = 1600000000",
     "SET timestamp = DEFAULT",
-    "SET SESSION {set}, GLOBAL max_connections = 7, {set}",
+    "SET {set}, @@GLOBAL.nothing = 1, {set}",
     "SET @@GLOBAL.nothing = 1",
     "SET PERSIST nothing = 1",
     "SET ROLE NONE",
