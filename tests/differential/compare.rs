@@ -217,15 +217,16 @@ const TOLERATED: &[Tolerance] = &[
         reason: "of what an OK packet tells of the session: the state of the new transaction, which MySQL tells after COMMIT \
                  AND CHAIN to those who did not ask; the old value of a variable that a SET STATEMENT has set, and that it \
                  changed, which MariaDB tells with the next change of any variable that it tracks: Weir tracks them all; GTIDs and \
-                 numbers of statements, which each server counts; what the transaction before was like, which MySQL tells when \
-                 it is first asked for, though the writer never had it; and the order of the variables that one statement changed: a hash table's, which depends on which \
+                 numbers of statements, which each server counts; that a transaction was READ ONLY, which MySQL tells of when \
+                 it has ended, though the writer never had it; and the order of the variables that one statement changed: a hash table's, which depends on which \
                  others are tracked",
         mask: |Moment { earlier, step, .. }, reply| {
             let was_set = |name: &[u8]| earlier.iter().chain([*step]).any(|step| sets_for_itself(step.text(), name));
+            let was_read_only = earlier.iter().any(|step| step.text().contains("READ ONLY"));
             for packet in reply.iter_mut().filter(|packet| matches!(packet.first(), Some(0 | 0xFE))) {
                 sort_changes(packet, |change| match change {
                     Change::TransactionState(_) | Change::Gtids(_) => false,
-                    Change::Characteristics(_) => !step.text().contains("session_track_transaction_info"),
+                    Change::Characteristics(_) => !was_read_only,
                     Change::State => !was_set(b"SET STATEMENT"),
                     Change::Variable { name, .. } => !COUNTED.contains(name) && !was_set(name),
                     _ => true,
