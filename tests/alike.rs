@@ -243,6 +243,15 @@ const SEQUENCES: &[(&str, &[Say])] = &[
         ],
     ),
     (
+        "whoever kills himself is interrupted, or gone",
+        &[
+            Query("BEGIN"),
+            Query("KILL QUERY CONNECTION_ID()"),
+            Query("SELECT v FROM t"),
+            Query("KILL CONNECTION CONNECTION_ID()"),
+        ],
+    ),
+    (
         "a sequence's last value is the session's own",
         &[
             Query("SELECT LASTVAL(sq)"),

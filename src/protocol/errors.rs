@@ -293,6 +293,14 @@ impl ServerError {
         Self::new(1317, b"70100", "Query execution was interrupted")
     }
 
+    /// What servers say to whoever kills his own session.
+    pub fn connection_killed(dialect: Dialect) -> Self {
+        match dialect {
+            Dialect::MySql => Self::interrupted(),
+            Dialect::MariaDb => Self::new(1927, b"70100", "Connection was killed"),
+        }
+    }
+
     /// `COM_STMT_FETCH` of a statement that was not executed with a cursor. `stop` is the full stop that only MySQL
     /// ends the text with.
     pub fn no_open_cursor(id: u32, stop: &str) -> Self {

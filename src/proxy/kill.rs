@@ -10,7 +10,10 @@ use crate::{
 impl Session {
     /// Runs a text that has a `KILL`; None: it names no session, and is the server's business.
     pub async fn kill_by_text(&mut self, sql: &[u8]) -> Option<Result<(), End>> {
+        let own = self.entry.handle.id.into();
         match sql::victim(sql, self.mode()) {
+            Victim::OwnSession => Some(self.kill(own, Kill::Session).await),
+            Victim::OwnQuery => Some(self.kill(own, Kill::Query).await),
             Victim::Session(id) => Some(self.kill(id, Kill::Session).await),
             Victim::Query(id) => Some(self.kill(id, Kill::Query).await),
             Victim::Other => None,
@@ -30,7 +33,9 @@ impl Session {
             // Whoever kills himself is interrupted in it.
             Some(handle) if handle.id == self.entry.handle.id => match what {
                 Kill::Query => self.send_error(&ServerError::interrupted()).await,
-                Kill::Session | Kill::Drain | Kill::Shutdown => Err(End::Error(ServerError::interrupted())),
+                Kill::Session | Kill::Drain | Kill::Shutdown => {
+                    Err(End::Error(ServerError::connection_killed(self.mode().dialect)))
+                }
             },
             Some(handle) => {
                 handle.kill(what);

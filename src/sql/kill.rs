@@ -13,6 +13,10 @@ pub enum Victim {
     Session(u64),
     /// `KILL [HARD | SOFT] QUERY n`: the statement that session `n` runs.
     Query(u64),
+    /// `KILL [CONNECTION] CONNECTION_ID()`
+    OwnSession,
+    /// `KILL QUERY CONNECTION_ID()`
+    OwnQuery,
     /// `KILL … USER name`, `KILL … QUERY ID n`: no session's id (MariaDB).
     Other,
     /// An expression or a parameter, whose value the text does not tell, or a `KILL` among other statements, which Weir
@@ -38,6 +42,10 @@ pub fn victim(sql: &[u8], mode: Mode) -> Victim {
         } else if let Some(id) = number {
             let victim = if query { Victim::Query(id) } else { Victim::Session(id) };
             return if ends(lexer) { victim } else { Victim::Unclear };
+        } else if is("CONNECTION_ID") {
+            let own = if query { Victim::OwnQuery } else { Victim::OwnSession };
+            let called = [TokenKind::Open, TokenKind::Close].map(|kind| lexer.next().kind == kind) == [true; 2];
+            return if called && ends(lexer) { own } else { Victim::Unclear };
         } else if is("QUERY") {
             query = true;
         } else if is("USER") || query && is("ID") {
@@ -98,7 +106,12 @@ mod tests {
             ("KILL @id", Victim::Unclear),
             ("KILL 7 + 1", Victim::Unclear),
             ("KILL 0x07", Victim::Unclear),
-            ("KILL CONNECTION_ID()", Victim::Unclear),
+            ("KILL CONNECTION_ID()", Victim::OwnSession),
+            ("KILL CONNECTION connection_id ( );", Victim::OwnSession),
+            ("KILL QUERY CONNECTION_ID()", Victim::OwnQuery),
+            ("KILL CONNECTION_ID() + 1", Victim::Unclear),
+            ("KILL CONNECTION_ID", Victim::Unclear),
+            ("KILL CONNECTION_ID(); SELECT 1", Victim::Unclear),
             ("KILL 7; DROP TABLE t", Victim::Unclear),
             ("KILL 7; KILL 8", Victim::Unclear),
             ("SELECT 1; KILL 7", Victim::Unclear),

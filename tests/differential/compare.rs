@@ -279,9 +279,9 @@ pub fn difference(flavor: Flavor, script: &Script, direct: &Seen, weir: &Seen) -
     let mut before = None;
     for (number, step) in script.steps.iter().enumerate() {
         let moment = Moment { step, before, earlier: &script.steps[..number], flavor };
-        if !step.asks_back()
-            && let Some(reply) = direct.replies.get(number).filter(|reply| !reply.is_empty())
-        {
+        // Variables may be asked for anywhere, and nothing is left then.
+        let moves_on = !step.asks_back() || step.text().starts_with("SELECT @gn");
+        if moves_on && let Some(reply) = direct.replies.get(number).filter(|reply| !reply.is_empty()) {
             before = Some((step, reply));
         }
         match (direct.replies.get(number), weir.replies.get(number)) {

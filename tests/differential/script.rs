@@ -128,10 +128,7 @@ impl Step {
 
     /// Whether it asks about the statement before.
     pub fn asks_back(&self) -> bool {
-        let Self::Query(sql) = self else { return false };
-        // Of the variables anybody may be asked.
-        let asks = !sql.starts_with("SELECT @gn");
-        asks && [texts::DIAGNOSTICS, texts::INTO_VARIABLES].concat().contains(&sql.as_str())
+        matches!(self, Self::Query(sql) if [texts::DIAGNOSTICS, texts::INTO_VARIABLES].concat().contains(&sql.as_str()))
     }
 
     /// The text in it, if it has one.

@@ -86,6 +86,7 @@ pub const EXPLANATIONS: &[&str] = &[
     "HELP 'nothing'",
     "KILL QUERY 4294967290",
     "KILL CONNECTION 4294967290",
+    "KILL QUERY CONNECTION_ID()",
 ];
 
 pub const WRITES: &[&str] = &[

@@ -81,6 +81,8 @@ pub const SCENARIOS: &[&[&str]] = &[
         "DROP PREPARE dynamic",
     ],
     &["SET @c = CONNECTION_ID()", "SELECT @c = CONNECTION_ID()", "SELECT id FROM a ORDER BY id", "SELECT @c > 0"],
+    &["BEGIN", "INSERT INTO a (n) VALUES ({int})", "KILL QUERY CONNECTION_ID()", "SELECT COUNT(*) FROM a", "COMMIT"],
+    &["BEGIN", "INSERT INTO a (n) VALUES ({int})", "KILL CONNECTION_ID()", "SELECT 1"],
     &["FLUSH TABLES", "FLUSH STATUS", "FLUSH LOCAL TABLES a", "SELECT * FROM a ORDER BY id", "FLUSH TABLES a, b"],
     &["LOCK TABLES a WRITE", "BEGIN", "SELECT COUNT(*) FROM a", "INSERT INTO a (n) VALUES ({int})", "COMMIT"],
     &[
