@@ -106,7 +106,7 @@ const TOLERATED: &[Tolerance] = &[
     },
     Tolerance {
         reason: "what is asked about an error that no server gave: Weir knows which sessions and prepared statements there \
-                 are, and puts the read-only transaction in the place of the read-only replica",
+                 are, interrupts whoever kills his own statement, and puts the read-only transaction in the place of the read-only replica",
         mask: |Moment { step, before, .. }, reply| {
             if step.asks_back()
                 && before.is_some_and(|(_, before)| raw::error(before).is_some_and(|error| is_own(&error)))
@@ -218,15 +218,16 @@ const TOLERATED: &[Tolerance] = &[
                  AND CHAIN to those who did not ask; the old value of a variable that a SET STATEMENT has set, and that it \
                  changed, which MariaDB tells with the next change of any variable that it tracks: Weir tracks them all; GTIDs and \
                  numbers of statements, which each server counts; that a transaction was READ ONLY, which MySQL tells of when \
-                 it has ended, though the writer never had it; and the order of the variables that one statement changed: a hash table's, which depends on which \
+                 it has ended, though the writer never had it; that an error has ended one, of which Weir has heard by then; and the order of the variables that one statement changed: a hash table's, which depends on which \
                  others are tracked",
-        mask: |Moment { earlier, step, .. }, reply| {
+        mask: |Moment { earlier, step, before, .. }, reply| {
             let was_set = |name: &[u8]| earlier.iter().chain([*step]).any(|step| sets_for_itself(step.text(), name));
+            let failed = before.is_some_and(|(_, answer)| raw::error(answer).is_some());
             let was_read_only = earlier.iter().any(|step| step.text().contains("READ ONLY"));
             for packet in reply.iter_mut().filter(|packet| matches!(packet.first(), Some(0 | 0xFE))) {
                 sort_changes(packet, |change| match change {
                     Change::TransactionState(_) | Change::Gtids(_) => false,
-                    Change::Characteristics(_) => !was_read_only,
+                    Change::Characteristics(_) => !was_read_only && !failed,
                     Change::State => !was_set(b"SET STATEMENT"),
                     Change::Variable { name, .. } => !COUNTED.contains(name) && !was_set(name),
                     _ => true,
@@ -241,7 +242,7 @@ const COUNTED: [&[u8]; 2] = [b"last_gtid", b"statement_id"];
 
 /// Whether Weir makes such errors itself.
 fn is_own(error: &ServerError) -> bool {
-    matches!(error.code, 1094 | 1243 | 1421 | 1792 | 1835)
+    matches!(error.code, 1094 | 1243 | 1317 | 1421 | 1792 | 1835)
 }
 
 /// Whether a text sets a variable by `SET STATEMENT`.
