@@ -77,8 +77,8 @@ const TOLERATED: &[Tolerance] = &[
         },
     },
     Tolerance {
-        reason: "the affected rows of a CALL that ends with a statement that affects none: MySQL gives those of whatever \
-                 ran on the connection before",
+        reason: "the affected rows of a CALL that ends with a statement that affects none: MySQL gives those of \
+                 whatever ran on the connection before",
         mask: |Moment { step, .. }, reply| {
             if let (true, Some([0, rows, ..])) = (step.calls(), reply.last_mut().map(Vec::as_mut_slice)) {
                 *rows = 0;
@@ -92,8 +92,8 @@ const TOLERATED: &[Tolerance] = &[
         },
     },
     Tolerance {
-        reason: "the row number in an error about an argument of a prepared CALL, which MariaDB counts on from the execute \
-                 before",
+        reason: "the row number in an error about an argument of a prepared CALL, which MariaDB counts on from the \
+                 execute before",
         mask: |Moment { step, before, .. }, reply| {
             if step.calls() || before.is_some_and(|(before, _)| before.calls()) {
                 for packet in reply {
@@ -105,8 +105,9 @@ const TOLERATED: &[Tolerance] = &[
         },
     },
     Tolerance {
-        reason: "what is asked about an error that no server gave: Weir knows which sessions and prepared statements there \
-                 are, interrupts whoever kills his own statement, and puts the read-only transaction in the place of the read-only replica",
+        reason: "what is asked about an error that no server gave: Weir knows which sessions and prepared statements \
+                 there are, interrupts whoever kills his own statement, and puts the read-only transaction in the \
+                 place of the read-only replica",
         mask: |Moment { step, before, .. }, reply| {
             if step.asks_back()
                 && before.is_some_and(|(_, before)| raw::error(before).is_some_and(|error| is_own(&error)))
@@ -116,7 +117,8 @@ const TOLERATED: &[Tolerance] = &[
         },
     },
     Tolerance {
-        reason: "FOUND_ROWS() after what found none: it is that of the last SELECT, which may have run on another server",
+        reason: "FOUND_ROWS() after what found none: it is that of the last SELECT, which may have run on another \
+                 server",
         mask: |Moment { step, before, .. }, reply| {
             let found = |before: (&Step, &Reply)| before.0.text().starts_with("SELECT") && before.1.len() > 1;
             if step.text().contains("FOUND_ROWS()") && !before.is_some_and(found) {
@@ -125,8 +127,8 @@ const TOLERATED: &[Tolerance] = &[
         },
     },
     Tolerance {
-        reason: "ROW_COUNT() behind a command that is no statement, through which servers keep it or not, wherever it is; \
-                 and behind a CALL, in which MySQL leaves what ran before it",
+        reason: "ROW_COUNT() behind a command that is no statement, through which servers keep it or not, wherever it \
+                 is; and behind a CALL, in which MySQL leaves what ran before it",
         mask: |Moment { step, before, flavor, .. }, reply| {
             let statement = |(before, _): (&Step, _)| {
                 let statement = matches!(before, Step::Query(_) | Step::Execute { .. });
@@ -138,7 +140,8 @@ const TOLERATED: &[Tolerance] = &[
         },
     },
     Tolerance {
-        reason: "warnings of a statement before the last: MariaDB keeps them until one uses a table, wherever that runs",
+        reason: "warnings of a statement before the last: MariaDB keeps them until one uses a table, wherever that \
+                 runs",
         mask: |Moment { step, before, flavor, .. }, reply| {
             if *flavor == Flavor::MariaDb && step.asks_back() && !before.is_some_and(|(_, before)| warned(before)) {
                 reply.clear();
@@ -146,8 +149,8 @@ const TOLERATED: &[Tolerance] = &[
         },
     },
     Tolerance {
-        reason: "the type of a column that a parameter decides, when that is NULL: MySQL goes by what was bound before, on \
-                 that connection",
+        reason: "the type of a column that a parameter decides, when that is NULL: MySQL goes by what was bound \
+                 before, on that connection",
         mask: |Moment { step, flavor, .. }, reply| {
             if let (Step::Execute { parameters, .. }, Flavor::MySql9) = (step, flavor)
                 && parameters.iter().any(|parameter| parameter.value.is_none())
@@ -157,7 +160,8 @@ const TOLERATED: &[Tolerance] = &[
         },
     },
     Tolerance {
-        reason: "the type of a user variable that is NULL: servers give it one when a statement that sets it is prepared",
+        reason: "the type of a user variable that is NULL: servers give it one when a statement that sets it is \
+                 prepared",
         mask: |Moment { step, .. }, reply| {
             let text = step.text();
             if (text.replace("@@", "").contains('@') || text.contains("EXECUTE"))
@@ -179,8 +183,8 @@ const TOLERATED: &[Tolerance] = &[
         },
     },
     Tolerance {
-        reason: "that something has changed, in an EOF packet behind rows, which cannot tell what: MariaDB says so of a SET \
-                 STATEMENT",
+        reason: "that something has changed, in an EOF packet behind rows, which cannot tell what: MariaDB says so of \
+                 a SET STATEMENT",
         mask: |_, reply| {
             for packet in reply.iter_mut() {
                 if let [0xFE, _, _, _, high] = packet.as_mut_slice() {
@@ -190,8 +194,9 @@ const TOLERATED: &[Tolerance] = &[
         },
     },
     Tolerance {
-        reason: "how MySQL tells of a bound value that does not fit: once or several times, as a text or as bytes, by whether \
-                 the statement ran before on that connection, where it may have been prepared for somebody else",
+        reason: "how MySQL tells of a bound value that does not fit: once or several times, as a text or as bytes, by \
+                 whether the statement ran before on that connection, where it may have been prepared for somebody \
+                 else",
         mask: |Moment { step, before, flavor, .. }, reply| {
             let executes = |step: &Step| matches!(step, Step::Execute { .. });
             if *flavor != Flavor::MySql9 {
@@ -214,12 +219,13 @@ const TOLERATED: &[Tolerance] = &[
         },
     },
     Tolerance {
-        reason: "of what an OK packet tells of the session: the state of the new transaction, which MySQL tells after COMMIT \
-                 AND CHAIN to those who did not ask; the old value of a variable that a SET STATEMENT has set, and that it \
-                 changed, which MariaDB tells with the next change of any variable that it tracks: Weir tracks them all; GTIDs and \
-                 numbers of statements, which each server counts; that a transaction was READ ONLY, which MySQL tells of when \
-                 it has ended, though the writer never had it; that an error has ended one, of which Weir has heard by then; and the order of the variables that one statement changed: a hash table's, which depends on which \
-                 others are tracked",
+        reason: "of what an OK packet tells of the session: the state of the new transaction, which MySQL tells after \
+                 COMMIT AND CHAIN to those who did not ask; the old value of a variable that a SET STATEMENT has set, \
+                 and that it changed, which MariaDB tells with the next change of any variable that it tracks: Weir \
+                 tracks them all; GTIDs and numbers of statements, which each server counts; that a transaction was \
+                 READ ONLY, which MySQL tells of when it has ended, though the writer never had it; that an error has \
+                 ended one, of which Weir has heard by then; and the order of the variables that one statement \
+                 changed: a hash table's, which depends on which others are tracked",
         mask: |Moment { earlier, step, before, .. }, reply| {
             let was_set = |name: &[u8]| earlier.iter().chain([*step]).any(|step| sets_for_itself(step.text(), name));
             let failed = before.is_some_and(|(_, answer)| raw::error(answer).is_some());
