@@ -10,7 +10,7 @@ use weir::{
 use super::{
     bed::raw,
     play::{Reply, Seen},
-    script::{Script, Step},
+    script::{Script, Slot, Step},
 };
 
 /// A difference that a client may see.
@@ -127,14 +127,15 @@ const TOLERATED: &[Tolerance] = &[
         },
     },
     Tolerance {
-        reason: "ROW_COUNT() behind a command that is no statement, through which servers keep it or not, wherever it \
-                 is; and behind a CALL, in which MySQL leaves what ran before it",
+        reason: "ROW_COUNT() behind a command that is no statement, through which servers keep it or not, wherever it is; \
+                 behind a SHOW that failed, in which MariaDB leaves what ran before it, and a CALL, in which MySQL does",
         mask: |Moment { step, before, flavor, .. }, reply| {
-            let statement = |(before, _): (&Step, _)| {
-                let statement = matches!(before, Step::Query(_) | Step::Execute { .. });
-                statement && !(*flavor == Flavor::MySql9 && before.calls())
+            let tells = |(before, answer): (&Step, &Reply)| match flavor {
+                Flavor::MySql9 if before.calls() => false,
+                Flavor::MariaDb if before.text().starts_with("SHOW") && warned(answer) => false,
+                _ => matches!(before, Step::Query(_) | Step::Execute { .. }),
             };
-            if step.text().contains("ROW_COUNT()") && !before.is_some_and(statement) {
+            if step.text().contains("ROW_COUNT()") && !before.is_some_and(tells) {
                 reply.clear();
             }
         },
@@ -160,13 +161,11 @@ const TOLERATED: &[Tolerance] = &[
         },
     },
     Tolerance {
-        reason: "the type of a user variable that is NULL: servers give it one when a statement that sets it is \
-                 prepared",
-        mask: |Moment { step, .. }, reply| {
-            let text = step.text();
-            if (text.replace("@@", "").contains('@') || text.contains("EXECUTE"))
-                && reply.iter().any(|packet| packet.contains(&0xFB))
-            {
+        reason: "the type of a user variable that is NULL: servers give it one when a statement that sets it is prepared",
+        mask: |Moment { step, earlier, .. }, reply| {
+            let executes = step.text().contains("EXECUTE");
+            let names = text(step, earlier).replace("@@", "").contains('@');
+            if (names || executes) && reply.iter().any(|packet| packet.contains(&0xFB)) {
                 reply.retain(|packet| !packet.starts_with(b"\x03def"));
             }
         },
@@ -242,6 +241,17 @@ const TOLERATED: &[Tolerance] = &[
         },
     },
 ];
+
+/// The text that a step runs: of an execute, that of the statement in its slot.
+fn text<'a>(step: &'a Step, earlier: &'a [Step]) -> &'a str {
+    let Step::Execute { slot: executed, .. } = step else { return step.text() };
+    let prepared = earlier.iter().rev().find(|step| match (step, executed) {
+        (Step::Prepare { slot, .. }, Slot::Own(own)) => slot == own,
+        (Step::Prepare { .. }, Slot::Last) => true,
+        _ => false,
+    });
+    prepared.map(Step::text).unwrap_or_default()
+}
 
 /// Variables that servers count up by themselves.
 const COUNTED: [&[u8]; 2] = [b"last_gtid", b"statement_id"];
