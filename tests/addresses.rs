@@ -103,6 +103,44 @@ async fn servers_come_and_go_as_the_dns_says() {
 }
 
 #[tokio::test]
+async fn servers_of_a_higher_priority_number_stand_by() {
+    let Some(flavor) = flavors().into_iter().next() else { return };
+    let cluster = Cluster::start(flavor, 2).await.unwrap();
+    let relay = Relay::start(cluster.replicas[0].address()).await;
+    let [first, spare] = [relay.address.port(), cluster.replicas[1].port()];
+    let dns = Dns::start(Says::Ranked(vec![(20, "127.0.0.1", spare, 1), (10, "127.0.0.1", first, 1)])).await;
+    let text = config(&cluster, &dns) + "[tls.server]\nmode = \"disabled\"\n";
+    let bed = Bed::with_config(cluster, &text).await;
+    let [first, spare] = [first, spare].map(|port| format!("127.0.0.1:{port}"));
+    let stands_by = |name: &str| {
+        let cluster = bed.weir.context.cluster.load();
+        cluster.members.iter().find(|member| member.server.id.as_str() == name).map(|member| member.stands_by)
+    };
+    let reads = async |from: &str, other: &str, why: &str| {
+        let mut conn = bed.connect().await;
+        let before = [from, other].map(|name| bed.served(name).0);
+        for _ in 0..10 {
+            conn.query_drop("SELECT 1").await.unwrap();
+        }
+        until(why, async || bed.served(from).0 == before[0] + 10).await;
+        assert_eq!(bed.served(other).0, before[1], "{why}");
+    };
+    until("both are up", async || bed.serves(&first) && bed.serves(&spare) && stands_by(&spare) == Some(true)).await;
+    reads(&first, &spare, "the first serves").await;
+    relay.set(Line::Closed);
+    until("it is the spare's turn", async || stands_by(&spare) == Some(false)).await;
+    reads(&spare, &first, "the spare serves").await;
+    relay.set(Line::Open);
+    until("it stands by again", async || stands_by(&spare) == Some(true)).await;
+    reads(&first, &spare, "the first serves again").await;
+    // Who is asked for by name serves, whatever its turn.
+    let port: Option<u16> =
+        bed.connect().await.query_first(format!("/* weir:server={spare} */ SELECT @@port")).await.unwrap();
+    assert_eq!(port, Some(bed.cluster.replicas[1].port()));
+    bed.stop().await;
+}
+
+#[tokio::test]
 async fn a_dns_that_is_silent_at_the_start_may_answer_later() {
     let Some(flavor) = flavors().into_iter().next() else { return };
     let cluster = Cluster::start(flavor, 1).await.unwrap();

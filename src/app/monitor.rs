@@ -196,6 +196,7 @@ impl Servers {
             member.effective_weight = watched.monitor.effective_weight(member.weight, now);
         }
         new.writer = self.find_writer(&new, old.writer);
+        new.take_turns();
         if let Some(last) = self.reference(&new) {
             let version = ServerVersion::parse(last.version.as_bytes());
             new.mode = Mode { dialect: last.dialect, version: version.number, ..new.mode };

@@ -59,6 +59,8 @@ pub fn cluster(config: &Config, links: &Arc<Links>, metrics: &Metrics, old: Opti
             effective_weight: known.map_or(server.weight, |member| member.effective_weight.min(server.weight)),
             up,
             fresh,
+            rank: server.rank.clone(),
+            stands_by: known.is_some_and(|member| member.stands_by),
         }
     });
     let mut cluster = Cluster::new(members.collect(), links.clone());
@@ -73,6 +75,7 @@ pub fn cluster(config: &Config, links: &Arc<Links>, metrics: &Metrics, old: Opti
         let writer = old.writer.and_then(|place| old.members.get(place)).map(|member| &member.server.id);
         cluster.writer =
             cluster.members.iter().position(|member| Some(&member.server.id) == writer && member.role != Role::Replica);
+        cluster.take_turns();
     }
     cluster
 }

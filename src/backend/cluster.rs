@@ -12,7 +12,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::{Links, Pool, shelf::Ages};
 use crate::{
-    config::{self, Balance, Role, ServerId, State},
+    config::{self, Balance, Rank, Role, ServerId, State},
     protocol::{Capabilities, ServerVersion, gtid::Position},
     routing::Candidate,
     sql::{Dialect, Mode},
@@ -132,11 +132,20 @@ pub struct Member {
     pub up: bool,
     /// It is fresh enough for reads.
     pub fresh: bool,
+    pub rank: Option<Rank>,
+    /// Others whose turn is before its own serve the reads.
+    pub stands_by: bool,
 }
 
 impl Member {
     fn takes_new_leases(&self) -> bool {
         self.up && self.state == State::Active
+    }
+
+    /// Whether its turn is before the other's.
+    fn precedes(&self, other: &Self) -> bool {
+        let (Some(own), Some(other)) = (&self.rank, &other.rank) else { return false };
+        own.name == other.name && own.priority < other.priority
     }
 }
 
@@ -216,11 +225,27 @@ impl Cluster {
         self.candidates(balance, found, |member| member.groups.iter().any(|group| group.as_bytes() == name));
     }
 
+    /// Finds out who stands by: of the servers of one SRV name only those with the lowest priority serve reads, of those that
+    /// can.
+    pub fn take_turns(&mut self) {
+        let serves = |place, member: &Member| {
+            member.takes_new_leases() && (member.fresh || self.writer == Some(place)) && member.weight > 0
+        };
+        let stands_by = |member: &Member| {
+            let before = |(place, other): (usize, &Member)| other.precedes(member) && serves(place, other);
+            self.members.iter().enumerate().any(before)
+        };
+        let stand_by: Vec<bool> = self.members.iter().map(stands_by).collect();
+        for (member, stands_by) in self.members.iter_mut().zip(stand_by) {
+            member.stands_by = stands_by;
+        }
+    }
+
     fn candidates(&self, balance: Balance, found: &mut Vec<Candidate>, wanted: impl Fn(&Member) -> bool) {
         found.clear();
         found.extend(self.members.iter().enumerate().filter_map(|(place, member)| {
             let fresh = member.fresh || self.writer == Some(place);
-            if !(member.takes_new_leases() && fresh && wanted(member)) {
+            if !(member.takes_new_leases() && fresh && !member.stands_by && wanted(member)) {
                 return None;
             }
             // Only this balance needs the pool's lock.
@@ -235,8 +260,10 @@ impl Cluster {
     /// Whether `other` routes the same way, so that nobody needs to hear of it.
     pub fn routes_like(&self, other: &Self) -> bool {
         let key = |member: &Member| {
-            let Member { server, role, state, groups, weight, effective_weight, up, fresh } = member.clone();
-            (Arc::as_ptr(&server) as usize, role, state, groups, (weight, effective_weight), up, fresh)
+            let Member { server, role, state, groups, weight, effective_weight, up, fresh, rank, stands_by } =
+                member.clone();
+            let serves = (up, fresh, stands_by);
+            (Arc::as_ptr(&server) as usize, role, state, groups, (weight, effective_weight), serves, rank)
         };
         self.writer == other.writer
             && self.mode == other.mode

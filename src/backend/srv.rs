@@ -51,7 +51,7 @@ pub async fn lookup(name: &str, server: Option<SocketAddr>, deadline: Duration) 
         .map_err(|_| SrvError::Timeout { name: name.to_owned(), deadline })?
         .map_err(failed)?;
     let records = found.answers().iter().filter_map(|record| match &record.data {
-        RData::SRV(srv) => Some((record.ttl, target(&srv.target.to_ascii(), srv.port, srv.weight)?)),
+        RData::SRV(srv) => Some((record.ttl, target(&srv.target.to_ascii(), srv.port, (srv.priority, srv.weight))?)),
         _ => None,
     });
     let (ttls, mut targets): (Vec<u32>, Vec<Target>) = records.unzip();
@@ -71,10 +71,10 @@ fn only(address: SocketAddr) -> ResolverConfig {
 }
 
 /// None: no place that can be connected to, such as `.`, which says that there is no such service.
-fn target(host: &str, port: u16, weight: u16) -> Option<Target> {
+fn target(host: &str, port: u16, (priority, weight): (u16, u16)) -> Option<Target> {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     let address = format!("{host}:{port}").parse();
-    matches!(address, Ok(Address::Tcp { port: 1.., .. })).then_some(Target { host, port, weight })
+    matches!(address, Ok(Address::Tcp { port: 1.., .. })).then_some(Target { host, port, priority, weight })
 }
 
 #[cfg(test)]
@@ -93,7 +93,7 @@ mod tests {
             ("a\\032b.", 3306, None),
         ];
         for (host, port, expected) in cases {
-            assert_eq!(target(host, port, 7).map(|target| target.host).as_deref(), expected, "{host}:{port}");
+            assert_eq!(target(host, port, (0, 7)).map(|target| target.host).as_deref(), expected, "{host}:{port}");
         }
     }
 }

@@ -57,6 +57,7 @@ impl Server {
             state: State::Active,
             groups: Vec::new(),
             max_connections: 100,
+            rank: None,
         }
     }
 }

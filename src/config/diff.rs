@@ -176,7 +176,7 @@ fn listener(listener: &Listener) -> Settings<'_> {
 }
 
 fn server(server: &Server) -> Settings<'_> {
-    let Server { id, address, role, weight, state, groups, max_connections } = server;
+    let Server { id, address, role, weight, state, groups, max_connections, rank } = server;
     Settings::new(format!("servers.{id}"), Applies::Now)
         .with("address", address)
         .with("role", role.keyword())
@@ -184,6 +184,7 @@ fn server(server: &Server) -> Settings<'_> {
         .with("state", state.keyword())
         .with("groups", list(groups))
         .with("max_connections", max_connections)
+        .with("priority", rank.as_ref().map_or(0, |rank| rank.priority))
 }
 
 fn user(user: &User) -> Settings<'_> {

@@ -114,6 +114,17 @@ pub struct Server {
     pub state: State,
     pub groups: Vec<String>,
     pub max_connections: u32,
+    /// None: no SRV record names it.
+    pub rank: Option<Rank>,
+}
+
+/// What an SRV record says of a server's turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rank {
+    /// The SRV name.
+    pub name: String,
+    /// It gets reads while none of this name with a lower one can.
+    pub priority: u16,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

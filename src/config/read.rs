@@ -62,6 +62,7 @@ fn server(section: &mut Section<'_, '_>) -> Server {
         state: section.field("state", keyword).unwrap_or(default.state),
         groups: section.list("groups", identifier),
         max_connections: section.field("max_connections", whole(1..=100_000)).unwrap_or(default.max_connections),
+        rank: default.rank,
     }
 }
 

@@ -13,8 +13,10 @@ use tokio::{net::UdpSocket, task::JoinHandle};
 /// How it answers.
 #[derive(Debug, Clone)]
 pub enum Says {
-    /// Host, port and weight of each server.
+    /// Host, port and weight of each server; all have one priority.
     Targets(Vec<(&'static str, u16, u16)>),
+    /// With a priority in front.
+    Ranked(Vec<(u16, &'static str, u16, u16)>),
     /// That it failed (SERVFAIL), that there is no such name (NXDOMAIN): a response code.
     Code(u8),
     Nothing,
@@ -67,16 +69,17 @@ impl Drop for Dns {
 /// The reply to a query with one question (RFC 1035, section 4), with a time to live of one second.
 fn reply(query: &[u8], says: &Says) -> Option<Vec<u8>> {
     let (code, targets) = match says {
-        Says::Targets(targets) => (0, targets.as_slice()),
-        Says::Code(code) => (*code, &[][..]),
+        Says::Targets(targets) => (0, targets.iter().map(|&(host, port, weight)| (0, host, port, weight)).collect()),
+        Says::Ranked(targets) => (0, targets.clone()),
+        Says::Code(code) => (*code, Vec::new()),
         Says::Nothing => return None,
     };
     let name = query[12..].iter().position(|byte| *byte == 0).unwrap() + 1;
     let mut reply = query[..2].to_vec();
     reply.extend([0x81, 0x80 | code, 0, 1, 0, targets.len() as u8, 0, 0, 0, 0]);
     reply.extend(&query[12..12 + name + 4]);
-    for (host, port, weight) in targets {
-        let mut data = [&[0, 0][..], &weight.to_be_bytes(), &port.to_be_bytes()].concat();
+    for (priority, host, port, weight) in targets {
+        let mut data = [priority, weight, port].map(u16::to_be_bytes).concat();
         for label in host.split('.') {
             data.push(label.len() as u8);
             data.extend(label.as_bytes());
