@@ -256,7 +256,7 @@ impl Client {
 }
 
 /// A writer and a replica that share the reads, with so few connections that clients must share them.
-async fn start() -> Option<Bed> {
+async fn start(extra: &str) -> Option<Bed> {
     if !is_tested(Flavor::MariaDb) {
         return None;
     }
@@ -269,7 +269,8 @@ async fn start() -> Option<Bed> {
     cluster.wait_caught_up().await.unwrap();
     let config = basics(&cluster)
         .replace("role = \"writer\"", "role = \"writer\"\nweight = 100")
-        .replace("role =", "max_connections = 2\nrole =");
+        .replace("role =", "max_connections = 2\nrole =")
+        + extra;
     let bed = Bed::with_config(cluster, &config).await;
     bed.until_serves("db1", true).await;
     Some(bed)
@@ -277,8 +278,15 @@ async fn start() -> Option<Bed> {
 
 #[tokio::test]
 async fn definitions_come_when_a_server_sends_them() {
-    let Some(bed) = start().await else { return };
-    for capabilities in [CACHING, CACHING.without(Capabilities::DEPRECATE_EOF)] {
+    let Some(bed) = start("").await else { return };
+    compare(bed, &[CACHING, CACHING.without(Capabilities::DEPRECATE_EOF)]).await;
+    // Compressed packets have numbers of their own.
+    let Some(bed) = start("[compression]\nserver = \"zlib\"\n").await else { return };
+    compare(bed, &[CACHING]).await;
+}
+
+async fn compare(bed: Bed, kinds: &[Capabilities]) {
+    for capabilities in kinds.iter().copied() {
         let mut direct = Client::connect(bed.cluster.writer.port(), capabilities).await;
         let mut through = Client::connect(bed.port(), capabilities).await;
         for steps in scenarios() {
@@ -301,7 +309,7 @@ fn shown(reply: &Reply) -> Vec<String> {
 
 #[tokio::test]
 async fn definitions_are_told_once_where_only_a_server_has_reason_to_repeat_them() {
-    let Some(bed) = start().await else { return };
+    let Some(bed) = start("").await else { return };
     // Servers repeat them after a preparation of their own, and with another character set of the client.
     let causes =
         ["ALTER TABLE t FORCE", "CREATE OR REPLACE VIEW v AS SELECT id FROM t", "SET character_set_client = latin1"];
@@ -328,7 +336,7 @@ async fn definitions_are_told_once_where_only_a_server_has_reason_to_repeat_them
 
 #[tokio::test]
 async fn definitions_that_changed_are_told_even_if_a_server_would_not() {
-    let Some(bed) = start().await else { return };
+    let Some(bed) = start("").await else { return };
     let mut client = Client::connect(bed.port(), CACHING).await;
     client.take(&prepare("SELECT name FROM t")).await;
     let mut told = Vec::new();
@@ -352,7 +360,7 @@ async fn definitions_that_changed_are_told_even_if_a_server_would_not() {
 
 #[tokio::test]
 async fn who_shares_connections_has_the_definitions_of_its_own_rows() {
-    let Some(bed) = start().await else { return };
+    let Some(bed) = start("").await else { return };
     // All share server connections, whether they keep definitions or not.
     let kinds = [CACHING, CACHING, CACHING.without(Capabilities::CACHE_METADATA)];
     let (mut direct, mut through) = (Vec::new(), Vec::new());

@@ -185,3 +185,61 @@ fn put_head<'a>(out: &mut Vec<u8>, packets: &'a [u8], definitions: Definitions) 
     out.push(definitions as u8);
     Ok(behind)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Packets with these numbers and payloads.
+    fn packets(packets: &[(u8, &[u8])]) -> Vec<u8> {
+        let packet = |(sequence, payload): &(u8, &[u8])| {
+            [&Header { length: payload.len(), sequence: *sequence }.bytes()[..], payload].concat()
+        };
+        packets.iter().flat_map(packet).collect()
+    }
+
+    fn columns(role: Role, known: Option<u64>) -> Columns {
+        let (kept, digest, capabilities) = (Vec::new(), DefaultHasher::new(), Capabilities::NONE);
+        Columns { role, known, capabilities, kept, digest, count: 0, left: 0, results: 0 }
+    }
+
+    /// What becomes of a reply's packets, and what the client knows then.
+    fn judged(role: Role, known: Option<u64>, reply: &[(ControlKind, &[u8])]) -> (Vec<Verdict>, Option<u64>) {
+        let mut columns = columns(role, known);
+        let judge = |(place, (kind, payload)): (usize, &(ControlKind, &[u8]))| {
+            let packet = packets(&[(place as u8 + 1, payload)]);
+            columns.judge(*kind, &packet, Verdict::Pass(packet.len())).unwrap()
+        };
+        (reply.iter().enumerate().map(judge).collect(), columns.known())
+    }
+
+    #[test]
+    fn definitions_are_left_out_if_the_client_has_them() {
+        use ControlKind::{Column, Err, Head, Ok};
+        use Verdict::{Keep, Pass, Replace};
+        let reply: &[(ControlKind, &[u8])] = &[(Head, b"\x02"), (Column, b"one"), (Column, b"two"), (Ok, b"\xFE")];
+        let prepared = [(ControlKind::Prepared, &b"\0"[..]), (Column, b"one"), (Column, b"two")];
+        let (passed, known) = judged(Role::Preparation, None, &prepared);
+        assert_eq!(passed, [Pass(5), Pass(7), Pass(7)]);
+        assert!(known.is_some());
+        let left_out = Replace(packets(&[(1, b"\x02\0")]), 2);
+        let sent = Replace(packets(&[(1, b"\x02\x01"), (2, b"one"), (3, b"two")]), 0);
+        for (had, expected) in [(known, left_out), (None, sent.clone()), (Some(7), sent)] {
+            let (verdicts, now) = judged(Role::Execution, had, reply);
+            assert_eq!(verdicts, [Keep, Keep, expected, Pass(5)], "{had:?}");
+            assert_eq!(now, known, "{had:?}");
+        }
+        // A procedure's are always sent, and those of what the client has prepared stay.
+        let told = Replace(packets(&[(1, b"\x02\x01")]), 0);
+        assert_eq!(judged(Role::Other, known, reply), (vec![told, Pass(7), Pass(7), Pass(5)], known));
+        // An error in the middle.
+        let cut = [reply[0], reply[1], (Err, &b"\xFF"[..])];
+        let told = Replace(packets(&[(1, b"\x02\x01"), (2, b"one"), (3, b"\xFF")]), 0);
+        assert_eq!(judged(Role::Execution, known, &cut), (vec![Keep, Keep, told], None));
+        // An error instead.
+        assert_eq!(judged(Role::Execution, known, &[(Err, b"\xFF")]), (vec![Pass(5)], known));
+        // Of two results who knows.
+        let twice = [&reply[..3], reply].concat();
+        assert_eq!(judged(Role::Execution, known, &twice).1, None);
+    }
+}
