@@ -16,7 +16,7 @@ use super::{
     names::{Answer, Names},
     reload::{self, Reloader},
     servers::{self, Failure},
-    shutdown,
+    shutdown, stored_code,
     workers::Workers,
 };
 use crate::{
@@ -92,6 +92,7 @@ async fn begin(config: Config, source: Source) -> Result<(Plane, Inputs, Address
     let workers = Rc::new(Workers::start(count, &context)?);
     let (mut servers, mut probed) = Servers::new(context.clone());
     others.push(tokio::task::spawn_local(monitor::sweep(context.clone())));
+    others.push(tokio::task::spawn_local(stored_code::watch(context.clone())));
     // Clients are greeted with the servers' version, so somebody should have told it.
     let deadline = Instant::now() + config.probe.timeout;
     while !servers.all_probed() {

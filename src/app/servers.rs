@@ -72,6 +72,7 @@ pub fn cluster(config: &Config, links: &Arc<Links>, metrics: &Metrics, old: Opti
         cluster.extras = old.extras;
         cluster.has_positions = old.has_positions;
         cluster.repeatable_reads = old.repeatable_reads;
+        cluster.stored = old.stored.clone();
         let writer = old.writer.and_then(|place| old.members.get(place)).map(|member| &member.server.id);
         cluster.writer =
             cluster.members.iter().position(|member| Some(&member.server.id) == writer && member.role != Role::Replica);

@@ -15,7 +15,7 @@ use crate::{
     config::{self, Balance, Rank, Role, ServerId, State},
     protocol::{Capabilities, ServerVersion, gtid::Position},
     routing::Candidate,
-    sql::{Dialect, Mode},
+    sql::{Dialect, Mode, StoredCode},
     telemetry::ServerMetrics,
 };
 
@@ -168,6 +168,8 @@ pub struct Cluster {
     pub has_positions: bool,
     /// Some server's default isolation level promises that reads can be repeated.
     pub repeatable_reads: bool,
+    /// The code that is stored in the writer.
+    pub stored: Arc<StoredCode>,
     /// Grows with every snapshot.
     pub generation: u64,
 }
@@ -192,6 +194,7 @@ impl Cluster {
             extras: ServerVersion::parse(UNKNOWN_VERSION.as_bytes()).extras(),
             has_positions: false,
             repeatable_reads: true,
+            stored: Arc::default(),
             generation: 0,
         }
     }

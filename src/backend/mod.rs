@@ -15,6 +15,7 @@ pub mod resolve;
 mod shelf;
 pub mod srv;
 mod statements;
+pub mod stored_code;
 mod texts;
 
 pub use align::Alignment;

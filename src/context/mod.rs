@@ -2,6 +2,7 @@
 //! can be asked to do ([`Control`]). The doors and the sessions never talk to each other; both ask the application.
 
 mod control;
+mod looks;
 mod proven;
 mod registry;
 mod turns;
@@ -16,6 +17,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{mpsc, watch};
 
 pub use control::{Control, ControlError, Reply, ServerView, SessionView};
+pub use looks::Looks;
 pub use proven::Proven;
 pub use registry::{Calls, Entry, Kill, Registry, SessionHandle};
 pub use turns::Turns;
@@ -54,6 +56,8 @@ pub struct Context {
     pub turns: ArcSwap<Turns>,
     /// Users whom the writer let in.
     pub proven: Proven,
+    /// At the code that is stored in the servers.
+    pub looks: Looks,
     /// What was committed through this Weir, for `consistency = "global"`.
     committed: Mutex<Option<Position>>,
     /// When some session last wrote without being told a position.
@@ -84,6 +88,7 @@ impl Context {
             rsa,
             tls: ArcSwapOption::empty(),
             proven: Proven::default(),
+            looks: Looks::default(),
             committed: Mutex::default(),
             unseen_write: Mutex::default(),
             askers: Mutex::default(),

@@ -1,6 +1,6 @@
 //! `CALL`: what a procedure leaves behind that servers do not report (user variables by `SELECT … INTO @x`, advisory
-//! locks, MySQL's roles) its text tells. It is asked for in front of the call, in the same write. A session that calls a
-//! procedure whose text may hide something, or is not shown to the user, keeps its connection.
+//! locks, MySQL's roles) its text tells. One that is not known yet is asked for in front of the call, in the same write. A
+//! session that calls a procedure whose text may hide something, or is not shown to the user, keeps its connection.
 
 use super::{request::Request, session::Session};
 use crate::{
@@ -28,12 +28,14 @@ impl Session {
         }
         // Asking would be the next transaction, or see the next result's row limit; and these last until a reset.
         let busy = [Pin::NextTransaction, Pin::TableLock, Pin::Variable, Pin::Unattributed];
+        let schema = self.state.settings().schema().unwrap_or_default();
         match sql::called(request.sql, self.mode()) {
             Called::Nothing => Procedure::None,
+            // If it hides something, so do the statement's effects.
+            Called::Procedure(name) if self.worker.cluster().stored.knows_procedure(&name, schema) => Procedure::None,
             // In MySQL the question would open the transaction.
             Called::Procedure(_) if !self.state.autocommit() && !self.state.in_transaction() => Procedure::Unknown,
             Called::Procedure(name) if !busy.iter().any(|pin| self.state.pins().has(*pin)) => {
-                let schema = self.state.settings().schema().unwrap_or_default();
                 definition_query(&name, schema).map_or(Procedure::Unknown, Procedure::Asked)
             }
             Called::Procedure(_) | Called::Unclear => Procedure::Unknown,

@@ -36,6 +36,10 @@ const OTHER: Statement<'static> = Statement { kind: Kind::Unknown, effects: Effe
 impl Session {
     /// Answers one command; `payload` is its bytes.
     pub async fn dispatch(&mut self, command: Command<'_>, payload: &[u8]) -> Result<(), End> {
+        let looks = &self.worker.context.looks;
+        if !looks.are_done() {
+            looks.done().await;
+        }
         match command {
             Command::Quit => Err(End::Client),
             Command::Query(sql) => self.query(sql, payload).await,
@@ -98,6 +102,10 @@ impl Session {
         if statement.kind == Kind::Read && statement.effects.has(Effects::VARIABLE_READ) && self.has_all_variables(sql)
         {
             statement.effects = statement.effects.without(Effects::VARIABLE_READ);
+        }
+        let cluster = self.worker.cluster();
+        if !cluster.stored.is_harmless() {
+            statement.effects = statement.effects.with(cluster.stored.effects(&statement, sql, self.mode()));
         }
         // Tables without a schema in front are about one server there, too.
         let about_one_server = [&b"performance_schema"[..], b"sys"];

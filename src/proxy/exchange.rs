@@ -134,6 +134,9 @@ impl Session {
             let chosen = self.tracking.clone().unwrap_or_else(|| Arc::new(connection.tracking.clone()));
             front.tracking(connection, &chosen, !self.state.in_transaction());
         }
+        if request.begins_again {
+            front.query(connection.capabilities, b"START TRANSACTION READ ONLY");
+        }
         let harmless = request.statement.kind == Kind::Read
             && !request.statement.kind.may_run_stored_code(request.statement.effects);
         if !harmless && front.replies > 0 {
@@ -164,6 +167,9 @@ impl Session {
         }
         read_alignment(connection, aligned, &scratch).await?;
         connection.is_aligned_to(self.state.settings());
+        if request.begins_again {
+            self.state.begin_again();
+        }
         if wait.is_some() && !waited(connection, &scratch).await? {
             return Err(Failure::Stale);
         }
@@ -244,6 +250,8 @@ impl Session {
         };
         let told = Doubt::spread(self.doubt, request.statement);
         let asks_for_files = request.statement.effects.has(Effects::LOCAL_INFILE);
+        let may_change_code =
+            request.statement.kind >= Kind::Ddl && crate::sql::changes_stored_code(request.sql, self.mode());
         let files = asks_for_files.then(|| (request.sql, self.mode()));
         let mut observer = ReplyObserver {
             state: &mut self.state,
@@ -256,6 +264,7 @@ impl Session {
             tracking,
             withhold: request.withhold,
             commits: uses_global(&config).then_some(&*self.worker.context),
+            looks: may_change_code.then_some(&self.worker.context.looks),
             statement_id,
             columns,
             said: Exchanged::default(),

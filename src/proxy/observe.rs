@@ -111,6 +111,8 @@ pub struct ReplyObserver<'a> {
     pub withhold: Withhold,
     /// Who is told of commits, for reads that must see those of all sessions; None: there are none.
     pub commits: Option<&'a Context>,
+    /// Who is told that the statement has changed stored code; None: it has not.
+    pub looks: Option<&'a crate::context::Looks>,
     /// The id that a prepared statement gets towards the client.
     pub statement_id: u32,
     /// What becomes of definitions of columns; None: the client did not ask to be told.
@@ -158,6 +160,9 @@ impl ReplyObserver<'_> {
         if let Some((commits, position)) = self.commits.zip(self.state.required()) {
             // Before the client hears of it: it may tell others.
             commits.commit(position);
+        }
+        if let Some(looks) = self.looks {
+            looks.want();
         }
         if ok.status.has(Status::SESSION_STATE_CHANGED) && !self.is_told_all() {
             let told = self.told(&ok, boundary, payload.first().copied().unwrap_or_default());
@@ -280,6 +285,7 @@ mod tests {
             tracking: Some(&tracking),
             withhold: Withhold::Nothing,
             commits: None,
+            looks: None,
             statement_id: 0,
             columns: None,
             said: Exchanged::default(),

@@ -55,8 +55,27 @@ impl Session {
             _ => false,
         };
         // Of several statements the first may belong to it.
-        ends && !statement.effects.has(Effects::MULTI)
-            && self.state.status().has(Status::IN_READ_ONLY_TRANSACTION)
+        ends && !statement.effects.has(Effects::MULTI) && self.is_in_read_only_transaction_on_replica()
+    }
+
+    /// Whether a statement in a `START TRANSACTION READ ONLY` that runs on a replica leaves something behind that other
+    /// sessions look for on the writer, such as a lock, or that would bind the session to the replica. The transaction goes
+    /// on with it on the writer, where it sees what is committed by then.
+    pub(super) fn moves_read_only_transaction(&self, statement: &Statement<'_>) -> bool {
+        const LEAVING: Effects = Effects::ADVISORY_LOCK
+            .with(Effects::GLOBAL_LOCK)
+            .with(Effects::USER_VARIABLE)
+            .with(Effects::SEQUENCE)
+            .with(Effects::TEMPORARY_TABLE)
+            .with(Effects::HANDLER)
+            .with(Effects::ROLE)
+            .with(Effects::LEAVING_CODE);
+        (statement.effects.any(LEAVING) || statement.kind == Kind::TextPrepared)
+            && self.is_in_read_only_transaction_on_replica()
+    }
+
+    fn is_in_read_only_transaction_on_replica(&self) -> bool {
+        self.state.status().has(Status::IN_READ_ONLY_TRANSACTION)
             && self.state.pins().without(Pins::of(Pin::Diagnostics)) == Pins::of(Pin::Transaction)
             && self.held.as_ref().is_some_and(|held| !self.worker.cluster().is_writer(&held.server))
     }

@@ -19,6 +19,8 @@ pub struct Request<'a> {
     pub statement: Statement<'a>,
     /// What the client is not to hear, as it can be sent elsewhere.
     pub withhold: Withhold,
+    /// The read-only transaction that it is in begins again with it, on another server.
+    pub begins_again: bool,
 }
 
 /// What is sent.
@@ -38,7 +40,14 @@ pub enum Body<'a> {
 impl<'a> Request<'a> {
     /// A command that is sent as it came.
     pub fn plain(payload: &'a [u8], shape: Shape, statement: Statement<'a>) -> Self {
-        Self { sql: b"", body: Body::Plain(payload), shape, statement, withhold: Withhold::Nothing }
+        Self {
+            sql: b"",
+            body: Body::Plain(payload),
+            shape,
+            statement,
+            withhold: Withhold::Nothing,
+            begins_again: false,
+        }
     }
 
     /// The statement that must be prepared on the connection.

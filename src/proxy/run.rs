@@ -55,6 +55,7 @@ impl Session {
     /// Runs a request on the connection that the session holds, if it holds one.
     pub(super) async fn run_where_held(&mut self, mut request: Request<'_>) -> Result<(), End> {
         let (config, route) = (self.worker.config(), self.route.clone());
+        request.begins_again = self.moves_read_only_transaction(&request.ran());
         let course = self.course(&config, &route, &request).await;
         if course.free.target == Target::Reject {
             self.count(Reason::Rejected);
@@ -108,7 +109,7 @@ impl Session {
     async fn course<'a>(&mut self, config: &'a Config, route: &'a Route, request: &Request<'a>) -> Course<'a> {
         let rule = self.rule(config, request);
         let transaction = self.implicit_transaction(config);
-        let leaves = self.leaves_read_only_transaction(&request.ran(), request.sql).await;
+        let leaves = request.begins_again || self.leaves_read_only_transaction(&request.ran(), request.sql).await;
         // What lingers is recalled, and stands for nothing else.
         let held = self.pin().filter(|pin| !leaves && *pin != Pin::Diagnostics);
         let situation = Situation { route, held, transaction };

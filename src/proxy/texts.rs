@@ -38,6 +38,10 @@ impl Session {
         if exchanged.hides && !matches!(exchanged.error, Some(1305 | 1318 | 1370)) {
             self.state.set_pin(Pin::Unattributed, true);
         }
+        // ER_PARSE_ERROR
+        if statement.effects.has(Effects::HIDING_CODE) && exchanged.error != Some(1064) {
+            self.state.set_pin(Pin::Unattributed, true);
+        }
         let unscoped = self.unscoped_variables(request, exchanged);
         if !unscoped.is_empty() {
             self.unread.get_or_insert_default().unscoped.extend(unscoped);

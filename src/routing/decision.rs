@@ -191,6 +191,8 @@ fn by_effect(effects: Effects) -> Option<Reason> {
         (Effects::EXECUTE, Reason::SessionStatement),
         (Effects::SAVEPOINT, Reason::Transaction),
         (Effects::LOCAL_INFILE, Reason::Write),
+        (Effects::HIDING_CODE, Reason::UnknownFunction),
+        (Effects::LEAVING_CODE, Reason::UnknownFunction),
         (Effects::UNKNOWN_FUNCTION, Reason::UnknownFunction),
         (Effects::SERVER_VARIABLE, Reason::SystemVariable),
         (Effects::SYSTEM_VARIABLE, Reason::SystemVariable),

@@ -210,6 +210,12 @@ impl SessionState {
         }
     }
 
+    /// The transaction that it had has begun again on another connection.
+    pub fn begin_again(&mut self) {
+        self.explicit = true;
+        self.status = self.status.with(Status::IN_TRANSACTION).with(Status::IN_READ_ONLY_TRANSACTION);
+    }
+
     /// The connection that held the transaction and the pins is gone, and they with it.
     pub fn lose_connection(&mut self) {
         self.pins = Pins::default();

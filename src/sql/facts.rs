@@ -126,7 +126,13 @@ impl Effects {
     /// `KILL`, alone or among others.
     pub const KILL: Self = Self(1 << 24);
 
-    const NAMES: [(Self, &'static str); 25] = [
+    /// A name that leads to code stored in the server, which may leave something behind that is not reported; with
+    /// `LEAVING_CODE`.
+    pub const HIDING_CODE: Self = Self(1 << 25);
+    /// The same, reported or not; with `UNKNOWN_FUNCTION`. Not a fact of the text alone: the session adds it.
+    pub const LEAVING_CODE: Self = Self(1 << 26);
+
+    const NAMES: [(Self, &'static str); 27] = [
         (Self::LOCKING_READ, "locking-read"),
         (Self::USER_VARIABLE, "user-variable"),
         (Self::SYSTEM_VARIABLE, "system-variable"),
@@ -152,6 +158,8 @@ impl Effects {
         (Self::VARIABLE_LITERAL, "variable-literal"),
         (Self::EXECUTE, "execute"),
         (Self::KILL, "kill"),
+        (Self::HIDING_CODE, "hiding-code"),
+        (Self::LEAVING_CODE, "leaving-code"),
     ];
 
     /// Every effect.

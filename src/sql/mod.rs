@@ -7,7 +7,8 @@
 //! into facts, with `keywords`, `functions` and `names` saying which words matter; [`classify`](fn@classify) joins the
 //! readings. [`victim`] reads a `KILL`, [`asks_for_file`] a `LOAD DATA LOCAL`, [`made_insert_id`] an insert,
 //! [`assigned_literals`], [`sets_only_tracking`] and [`may_number_charset`] a `SET`, [`belonging`] what makes or ends what
-//! a connection has. [`tables`](fn@tables) and [`digest`](fn@digest) serve rules, and are read when a rule asks.
+//! a connection has. [`StoredCode`] knows which names lead to code that leaves something behind. [`tables`](fn@tables) and
+//! [`digest`](fn@digest) serve rules, and are read when a rule asks.
 
 mod belongings;
 mod charsets;
@@ -26,6 +27,7 @@ mod locks;
 mod names;
 mod reading;
 mod routines;
+mod stored;
 mod tables;
 mod token;
 mod tracking;
@@ -42,7 +44,8 @@ pub use inserted::{gives_insert_id, made_insert_id};
 pub use kill::{Victim, victim};
 pub use local_file::asks_for_file;
 pub use locks::{AdvisoryLocks, advisory_locks};
-pub use routines::{Called, called, is_reported};
+pub use routines::{Called, called, changes_stored_code, is_reported};
+pub use stored::{Stored, StoredCode, StoredKind};
 pub use tables::{Name, TableName, queried_tables, tables};
 pub use tracking::sets_only_tracking;
 pub use variables::{Literal, assigned_literals, unscoped_variables, user_variables};

@@ -1,9 +1,12 @@
-//! Procedures: which one a text calls, and whether the text of one may leave something behind that servers do not report.
+//! Routines: which procedure a text calls, and what the text of one may leave behind that servers do not report.
+
+use std::collections::HashSet;
 
 use super::{
     comment::Gates,
     facts::Mode,
     lexer::{Lexer, Token, TokenKind},
+    stored::folded,
     tables::{Name, TableName},
 };
 
@@ -58,11 +61,80 @@ fn name(token: Token<'_>) -> Option<Name<'_>> {
     matches!(token.kind, TokenKind::Word | TokenKind::Quoted | TokenKind::Member).then(|| Name::of(token.text))
 }
 
-/// Whether the body of a procedure does nothing that is not reported and outlives it: no assignment to a user variable but
-/// by `SET @x`, no lock, no role, no text that is not seen. What its functions and triggers do is not looked at.
-pub fn is_reported(body: &[u8], mode: Mode) -> bool {
-    const HIDING: [&str; 8] = [
-        "CALL",
+/// What the text of a piece of stored code does that outlives it.
+#[derive(Debug, Default)]
+pub(super) struct Body {
+    /// It may leave behind what is not reported: an assignment to a user variable other than `SET @x`, a lock, a role, a
+    /// text that is not seen. What others do that it calls is not looked at.
+    pub hides: bool,
+    /// It may leave behind what is reported.
+    pub leaves: bool,
+    /// It changes rows.
+    pub writes: bool,
+    /// The procedures, or packages, that it calls.
+    pub calls: HashSet<Box<[u8]>>,
+    /// Every name in it, and whether that stands in front of a `(`.
+    pub names: HashSet<(Box<[u8]>, bool)>,
+}
+
+/// Whether the body of a procedure does nothing that is not reported and outlives it. What its functions and triggers do
+/// is not looked at.
+pub fn is_reported(text: &[u8], mode: Mode) -> bool {
+    let body = body(text, mode);
+    !body.hides && body.calls.is_empty()
+}
+
+/// Reads the text of stored code.
+pub(super) fn body(text: &[u8], mode: Mode) -> Body {
+    let mut lexer = Lexer::new(text, mode, Gates::All);
+    let mut last = Token { kind: TokenKind::Semicolon, text: b"", start: 0 };
+    let mut body = Body::default();
+    let mut calling = false;
+    loop {
+        let token = lexer.next();
+        let next = lexer.peek_token();
+        match token.kind {
+            TokenKind::End => break,
+            TokenKind::Semicolon => calling = false,
+            TokenKind::Word | TokenKind::Quoted | TokenKind::Member => {
+                let name: Box<[u8]> = folded(token.text).into();
+                if is(&last, "CALL") {
+                    calling = true;
+                    body.calls.insert(callee(token, lexer));
+                }
+                body.writes |= WRITING.iter().any(|word| is(&token, word));
+                body.names.insert((name, next.kind == TokenKind::Open));
+            }
+            TokenKind::UserVariable => {
+                body.hides |= calling;
+                body.leaves |= matches!(next.text, b"=" | b":=");
+            }
+            _ => {}
+        }
+        body.hides |= hides(&token, &last, &next);
+        body.leaves |= is(&token, "TEMPORARY") || is(&token, "SESSION") && is(&last, "SET");
+        last = token;
+    }
+    body.hides |= lexer.doubtful();
+    body
+}
+
+/// Words of statements that may fire triggers.
+const WRITING: [&str; 5] = ["INSERT", "UPDATE", "DELETE", "REPLACE", "LOAD"];
+
+/// The last of the names that a `CALL` has, of which `token` is the first.
+fn callee(token: Token<'_>, mut lexer: Lexer<'_>) -> Box<[u8]> {
+    let mut name = token;
+    while lexer.next_is(TokenKind::Dot) {
+        lexer.next();
+        name = lexer.next();
+    }
+    folded(name.text).into()
+}
+
+/// Whether a token, with those beside it, does something that is not reported.
+fn hides(token: &Token<'_>, last: &Token<'_>, next: &Token<'_>) -> bool {
+    const HIDING: [&str; 9] = [
         "PREPARE",
         "EXECUTE",
         "FLUSH",
@@ -70,29 +142,32 @@ pub fn is_reported(body: &[u8], mode: Mode) -> bool {
         "GET_LOCK",
         "SERVICE_GET_READ_LOCKS",
         "SERVICE_GET_WRITE_LOCKS",
+        "RAND_SEED1",
+        "RAND_SEED2",
     ];
-    let mut lexer = Lexer::new(body, mode, Gates::All);
-    let mut last = Token { kind: TokenKind::Semicolon, text: b"", start: 0 };
+    match token.kind {
+        TokenKind::Word if is(token, "ROLE") => is(last, "SET"),
+        // `DECLARE EXIT HANDLER FOR`
+        TokenKind::Word if is(token, "HANDLER") => !is(next, "FOR"),
+        TokenKind::Word if is(token, "DIAGNOSTICS") => next.kind == TokenKind::UserVariable || is(next, "CONDITION"),
+        TokenKind::Word => HIDING.iter().any(|word| is(token, word)),
+        TokenKind::UserVariable => is(last, "INTO") || last.kind == TokenKind::Comma || next.text == b":=",
+        TokenKind::SystemVariable => matches!(next.text, b"=" | b":="),
+        _ => false,
+    }
+}
+
+/// Whether a text that is no query may change routines, triggers or views, or the table that a trigger is of.
+pub fn changes_stored_code(sql: &[u8], mode: Mode) -> bool {
+    const WORDS: [&str; 6] = ["FUNCTION", "PROCEDURE", "TRIGGER", "VIEW", "PACKAGE", "RENAME"];
+    let mut lexer = Lexer::new(sql, mode, Gates::All);
     loop {
         let token = lexer.next();
-        let next = lexer.peek_token();
-        let hides = match token.kind {
-            TokenKind::End => return !lexer.doubtful(),
-            TokenKind::Word if is(&token, "ROLE") => is(&last, "SET"),
-            // `DECLARE EXIT HANDLER FOR`
-            TokenKind::Word if is(&token, "HANDLER") => !is(&next, "FOR"),
-            TokenKind::Word if is(&token, "DIAGNOSTICS") => {
-                next.kind == TokenKind::UserVariable || is(&next, "CONDITION")
-            }
-            TokenKind::Word => HIDING.iter().any(|word| is(&token, word)),
-            TokenKind::UserVariable => is(&last, "INTO") || last.kind == TokenKind::Comma || next.text == b":=",
-            TokenKind::SystemVariable => matches!(next.text, b"=" | b":="),
-            _ => false,
-        };
-        if hides {
-            return false;
+        match token.kind {
+            TokenKind::End => return false,
+            TokenKind::Word if WORDS.iter().any(|word| is(&token, word)) => return true,
+            _ => {}
         }
-        last = token;
     }
 }
 

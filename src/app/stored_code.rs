@@ -1,0 +1,129 @@
+//! Looks at the code that is stored in the writer: at the start, when a session has changed it, when the writer is another
+//! one, and when its counters say that somebody else has changed it. Replicas have the same.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use mysql_async::Conn;
+use tokio::time::timeout;
+
+use crate::{
+    backend::{
+        Cluster,
+        driver::{self, Target},
+        stored_code,
+    },
+    config::{Config, Server, ServerId},
+    context::Context,
+    sql::StoredCode,
+};
+
+/// How many probe intervals lie between two looks at the counters.
+const INTERVALS: u32 = 10;
+/// How long one look may take.
+const LOOK: Duration = Duration::from_secs(10);
+/// How many accounts look.
+const MOST_ACCOUNTS: usize = 8;
+
+/// Keeps the cluster snapshot's stored code true, for ever.
+pub async fn watch(context: Arc<Context>) {
+    let (mut wanted, mut generation) = (context.looks.wanted(), context.generation.subscribe());
+    let mut eye = Eye::default();
+    loop {
+        let want = *wanted.borrow_and_update();
+        generation.mark_unchanged();
+        let config = context.config.load_full();
+        let writer = writer(&config, &context.cluster.load());
+        let looked = match &writer {
+            Some(writer) => timeout(LOOK, eye.look(&context, &config, writer, want)).await,
+            // Whoever becomes it is looked at.
+            None => Ok(()),
+        };
+        if looked.is_err() {
+            tracing::warn!("the stored routines, triggers and views could not be read in time");
+            eye = Eye::default();
+        }
+        context.looks.answer(want);
+        let id = writer.map(|writer| writer.id);
+        let another = async {
+            // A watch whose sender is gone ends with Weir.
+            while generation.changed().await.is_ok() {
+                let config = context.config.load();
+                if self::writer(&config, &context.cluster.load()).map(|writer| writer.id) != id {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            _ = wanted.changed() => {}
+            () = another => {}
+            () = tokio::time::sleep(config.probe.interval * INTERVALS) => {}
+        }
+    }
+}
+
+fn writer(config: &Config, cluster: &Cluster) -> Option<Server> {
+    let id = &cluster.members.get(cluster.writer?)?.server.id;
+    config.servers.iter().find(|server| server.id == *id).cloned()
+}
+
+/// What was seen last.
+#[derive(Default)]
+struct Eye {
+    server: Option<ServerId>,
+    conn: Option<Conn>,
+    changes: String,
+    want: u64,
+}
+
+impl Eye {
+    /// Looks if there may be something new, and publishes it.
+    async fn look(&mut self, context: &Context, config: &Config, writer: &Server, want: u64) {
+        if self.server.as_ref() != Some(&writer.id) {
+            *self = Self { server: Some(writer.id.clone()), ..Self::default() };
+        }
+        let changes = self.changes(config, writer).await;
+        if want == self.want && changes.as_ref().is_none_or(|changes| *changes == self.changes) {
+            return;
+        }
+        let mut seen = BTreeSet::new();
+        for target in accounts(config, writer) {
+            let found = async {
+                let mut conn = driver::connect(&target).await.map_err(|error| error.to_string())?;
+                let found = stored_code::look(&mut conn).await.map_err(|error| error.to_string());
+                // A goodbye that does not arrive changes nothing.
+                let _ = conn.disconnect().await;
+                found
+            };
+            match found.await {
+                Ok(found) => seen.extend(found),
+                Err(error) => tracing::debug!(server = %writer.id, user = target.user, error, "cannot see stored code"),
+            }
+        }
+        let before = context.cluster.load_full();
+        let stored = StoredCode::of(&stored_code::joined(seen), before.mode);
+        if *before.stored != stored {
+            context.publish(Cluster { stored: Arc::new(stored), ..Cluster::clone(&before) });
+        }
+        self.want = want;
+        self.changes = changes.unwrap_or_default();
+    }
+
+    /// What the server's counters say; None: they cannot be read.
+    async fn changes(&mut self, config: &Config, writer: &Server) -> Option<String> {
+        let mut conn = match self.conn.take() {
+            Some(conn) => conn,
+            None => driver::connect(&Target::for_probes(config, writer)?).await.ok()?,
+        };
+        let changes = stored_code::changes(&mut conn).await.ok()?;
+        self.conn = Some(conn);
+        Some(changes)
+    }
+}
+
+/// The accounts that Weir can look as.
+fn accounts(config: &Config, writer: &Server) -> Vec<Target> {
+    let users = config.users.iter().filter(|user| user.password.is_some()).cloned();
+    let mut names = BTreeSet::new();
+    let all = config.probe_user().into_iter().chain(users).filter(|user| names.insert(user.name.clone()));
+    all.take(MOST_ACCOUNTS).map(|user| Target::for_user(config, writer, &user)).collect()
+}
