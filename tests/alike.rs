@@ -252,6 +252,14 @@ const SEQUENCES: &[(&str, &[Say])] = &[
         ],
     ),
     (
+        "a variable that no session can set is not set",
+        &[
+            Query("SET @@max_allowed_packet = 1024; SELECT 1"),
+            Query("SELECT @@max_allowed_packet > 1024"),
+            Query("SELECT @@max_allowed_packet > 1024; SELECT v FROM t"),
+        ],
+    ),
+    (
         "a sequence's last value is the session's own",
         &[
             Query("SELECT LASTVAL(sq)"),

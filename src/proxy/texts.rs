@@ -18,6 +18,9 @@ use crate::{
 /// User variables with what was assigned to them; None: that is not known.
 type Assigned = Option<Vec<(Vec<u8>, Literal)>>;
 
+/// Variables that a session has and cannot set.
+const READ_ONLY: [&[u8]; 2] = [b"max_allowed_packet", b"net_buffer_length"];
+
 /// What is to be asked about what texts did, besides which locks there are.
 #[derive(Debug, Default)]
 pub struct Unread {
@@ -88,7 +91,8 @@ impl Session {
         if mode.dialect != Dialect::MariaDb || !sets || !effects.has(Effects::SYSTEM_VARIABLE) {
             return Vec::new();
         }
-        let names = sql::unscoped_variables(request.sql, mode);
+        let mut names = sql::unscoped_variables(request.sql, mode);
+        names.retain(|name| !READ_ONLY.contains(&name.as_slice()));
         // A single assignment that failed has changed nothing.
         if exchanged.error.is_some() && names.len() == 1 && !effects.has(Effects::MULTI) { Vec::new() } else { names }
     }

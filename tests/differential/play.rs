@@ -36,9 +36,8 @@ pub async fn play(port: u16, script: Arc<Script>, schema: String) -> Seen {
 async fn conversation(port: u16, script: Arc<Script>, schema: String, replies: Arc<Mutex<Vec<Reply>>>) {
     let card = Card::app(script.kind.capabilities());
     let mut raw = Raw::connect(port, &card).await.unwrap_or_else(|error| panic!("no login: {error}"));
-    if script.uses_xa() {
-        forget_xa(&mut raw, &schema).await;
-    }
+    // A script before it may have left one, and killed its connection.
+    forget_xa(&mut raw, &schema).await;
     for sql in fixtures::of(&script, &schema) {
         raw.run(&sql).await;
     }
