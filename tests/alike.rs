@@ -260,6 +260,14 @@ const SEQUENCES: &[(&str, &[Say])] = &[
         ],
     ),
     (
+        "a character set that was set behind a SET NAMES in the same text is not that of the names",
+        &[
+            Query("SET NAMES utf8mb4; SET character_set_results = NULL"),
+            Query("SELECT @@character_set_results, _latin1'x'"),
+            Query("SELECT _latin1'x' AS x, 1"),
+        ],
+    ),
+    (
         "a sequence's last value is the session's own",
         &[
             Query("SELECT LASTVAL(sq)"),

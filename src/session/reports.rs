@@ -129,8 +129,12 @@ impl SessionState {
                 *slot = Some(value);
             }
         }
-        if let [Some(client), connection, results] = found {
-            self.named = (connection == Some(client) && results == Some(client)).then(|| client.into());
+        match found {
+            [None, None, None] => {}
+            [Some(client), connection, results] if connection == Some(client) && results == Some(client) => {
+                self.named = Some(client.into());
+            }
+            _ => self.named = None,
         }
     }
 
