@@ -235,7 +235,7 @@ const TOLERATED: &[Tolerance] = &[
                 sort_changes(packet, |change| match change {
                     Change::TransactionState(_) | Change::Gtids(_) => false,
                     Change::Characteristics(_) => !was_read_only && !failed && !asked_first,
-                    Change::State => !was_set(b"SET STATEMENT") && !step.text().contains("session_track_state_change"),
+                    Change::State => !was_set(b"SET STATEMENT") && !step.text().contains("session_track_"),
                     Change::Variable { name, .. } => !COUNTED.contains(name) && !was_set(name),
                     _ => true,
                 });
