@@ -268,6 +268,10 @@ const SEQUENCES: &[(&str, &[Say])] = &[
         ],
     ),
     (
+        "a ping behind a SET STATEMENT tells the session's mode",
+        &[Query("SET STATEMENT sql_mode = 'ANSI_QUOTES' FOR SELECT v FROM t"), Ping, Query("SELECT 1")],
+    ),
+    (
         "a sequence's last value is the session's own",
         &[
             Query("SELECT LASTVAL(sq)"),

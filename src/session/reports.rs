@@ -40,6 +40,9 @@ const PINNING: &[&[u8]] = &[
     b"timestamp",
 ];
 
+/// The status flags that tell of `sql_mode`.
+const OF_MODE: Status = Status::NO_BACKSLASH_ESCAPES.with(Status::ANSI_QUOTES);
+
 /// MySQL reports it with every statement.
 const NOISE: &[u8] = b"statement_id";
 
@@ -54,7 +57,11 @@ impl SessionState {
             // They were the transaction's. One that an error ended is not reported to have ended.
             self.characteristics = false;
         }
-        self.status = ok.status;
+        self.status = match effects.has(Effects::STATEMENT_VARIABLES) {
+            // Its `sql_mode` was the statement's own.
+            true => Status(ok.status.0 & !OF_MODE.0 | self.status.0 & OF_MODE.0),
+            false => ok.status,
+        };
         // What the session is told of changes nothing else of it, and a statement that does more pins by itself.
         let tracking = effects.has(Effects::SESSION_TRACKING);
         let (mut attributed, mut changed) = (tracking, false);
