@@ -54,10 +54,14 @@ pub struct Relay {
     pub address: SocketAddr,
     line: watch::Sender<Line>,
     trap: Trap,
+    heard: Heard,
     task: JoinHandle<()>,
 }
 
 type Trap = Arc<Mutex<Option<(Vec<u8>, Fault)>>>;
+
+/// What was sent to the server, by round trips; None: nobody listens.
+type Heard = Arc<Mutex<Option<Vec<Vec<u8>>>>>;
 
 impl Relay {
     pub async fn start(target: SocketAddr) -> Self {
@@ -70,7 +74,8 @@ impl Relay {
         let address = listener.local_addr().unwrap();
         let (line, watching) = watch::channel(Line::Open);
         let trap = Trap::default();
-        let armed = trap.clone();
+        let (armed, heard) = (trap.clone(), Heard::default());
+        let listening = heard.clone();
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             loop {
@@ -80,10 +85,10 @@ impl Relay {
                     Line::Diverted(other) => other,
                     _ => target,
                 };
-                connections.spawn(carry(client, target, watching.clone(), armed.clone()));
+                connections.spawn(carry(client, target, watching.clone(), armed.clone(), listening.clone()));
             }
         });
-        Self { address, line, trap, task }
+        Self { address, line, trap, heard, task }
     }
 
     pub fn set(&self, line: Line) {
@@ -93,6 +98,17 @@ impl Relay {
     /// Arms the trap for the next statement that contains `marker`.
     pub fn on(&self, marker: &str, fault: Fault) {
         *self.trap.lock().unwrap() = Some((marker.as_bytes().to_vec(), fault));
+    }
+
+    /// Listens from now on.
+    pub fn listen(&self) {
+        *self.heard.lock().unwrap() = Some(Vec::new());
+    }
+
+    /// What was sent since [`Self::listen`], an entry for each round trip.
+    pub fn heard(&self) -> Vec<String> {
+        let heard = self.heard.lock().unwrap().take().unwrap_or_default();
+        heard.iter().map(|bytes| bytes.escape_ascii().to_string()).collect()
     }
 
     /// Whether the trap has not been sprung.
@@ -108,9 +124,9 @@ impl Drop for Relay {
 }
 
 /// Carries one connection to its end.
-async fn carry(client: TcpStream, target: SocketAddr, mut line: watch::Receiver<Line>, trap: Trap) {
+async fn carry(client: TcpStream, target: SocketAddr, mut line: watch::Receiver<Line>, trap: Trap, heard: Heard) {
     let Ok(server) = TcpStream::connect(target).await else { return };
-    let mut carried = Carried { client, server, trap, fault: None, greeted: false };
+    let mut carried = Carried { client, server, trap, heard, fault: None, greeted: false, replied: true };
     let (mut request, mut reply) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
     loop {
         let now = *line.borrow_and_update();
@@ -141,6 +157,9 @@ struct Carried {
     /// What happens to the reply that comes.
     fault: Option<Progress>,
     greeted: bool,
+    heard: Heard,
+    /// The server spoke last.
+    replied: bool,
 }
 
 impl Carried {
@@ -149,6 +168,13 @@ impl Carried {
         if bytes.is_empty() {
             return None;
         }
+        if let Some(heard) = &mut *self.heard.lock().unwrap() {
+            match heard.last_mut() {
+                Some(last) if !self.replied => last.extend_from_slice(bytes),
+                _ => heard.push(bytes.to_vec()),
+            }
+        }
+        self.replied = false;
         if let Some(sprung) = spring(&self.trap, bytes) {
             if matches!(sprung, Fault::CutRequest) {
                 return None;
@@ -163,6 +189,7 @@ impl Carried {
         if bytes.is_empty() {
             return None;
         }
+        self.replied = true;
         if let Line::Slow(delay) = line {
             sleep(delay).await;
         }
