@@ -32,7 +32,7 @@ async fn bed(flavor: Flavor, connections: u32) -> Bed {
 }
 
 async fn connection_id(conn: &mut Conn) -> u32 {
-    conn.query_first("SELECT CONNECTION_ID()").await.unwrap().unwrap()
+    conn.query_first("SELECT CONNECTION_ID() + 0").await.unwrap().unwrap()
 }
 
 /// Idle and used connections of a server.

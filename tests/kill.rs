@@ -205,10 +205,44 @@ async fn a_kill_names_no_thread_of_a_server() {
                 assert_eq!(code(&one.query(format!("{kill} {thread}")).await).0, 1094, "{flavor}: {kill}");
             }
         }
-        // As somebody does who asks a server for an id.
-        let own = String::from_utf8(other.value("SELECT CONNECTION_ID()").await).unwrap();
-        assert_eq!(code(&one.query(format!("KILL {own}")).await).0, 1094, "{flavor}");
         other.run("ROLLBACK").await;
+        bed.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn the_id_that_a_client_asks_for_is_one_to_kill() {
+    for flavor in flavors() {
+        let bed = start(flavor).await;
+        let mut one = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
+        let mut other = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
+        let mut direct = Raw::connect(bed.cluster.writer.port(), &Card::app(MODERN)).await.unwrap();
+        for sql in ["SELECT CONNECTION_ID()", "/* mine */ select connection_id() AS mine;"] {
+            let id = String::from_utf8(one.value(sql).await).unwrap();
+            assert_eq!(id, one.id.to_string(), "{flavor}: {sql}");
+            // All but the number is the server's, in both protocols.
+            let (here, there) = (one.query(sql).await, direct.query(sql).await);
+            assert_eq!(here.len(), there.len(), "{flavor}: {sql}");
+            for (place, (packet, expected)) in here.iter().zip(&there).enumerate() {
+                assert!(
+                    place == here.len() - 2 || packet == expected,
+                    "{flavor}: {sql}: {packet:02x?} {expected:02x?}"
+                );
+            }
+            for raw in [&mut one, &mut direct] {
+                let statement = raw.prepare(sql).await;
+                let execute = [b"\x17", &statement.to_le_bytes()[..], b"\0\x01\0\0\0"].concat();
+                let reply = raw.ask(&execute, Answer::Results).await;
+                let row = &reply[reply.len() - 2];
+                assert_eq!(row[..6], [&[0, 0][..], &raw.id.to_le_bytes()].concat(), "{flavor}: {sql}: {row:02x?}");
+            }
+        }
+        // What asks for more is the server's: it fits what else the server tells.
+        let seen = "SELECT COUNT(*) FROM information_schema.processlist WHERE id = CONNECTION_ID()";
+        assert_eq!(one.value(seen).await, b"1", "{flavor}");
+        let id = String::from_utf8(other.value("SELECT CONNECTION_ID()").await).unwrap();
+        one.run(format!("KILL {id}")).await;
+        timeout(bed::PATIENCE, async { while !other.is_closed().await {} }).await.unwrap();
         bed.stop().await;
     }
 }

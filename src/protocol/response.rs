@@ -87,12 +87,14 @@ pub enum ControlKind {
     Head,
     /// The definition of a column of a result or of a prepared statement, likewise.
     Column,
+    /// A row of a result. Only of a tracker that [shows rows](ResponseTracker::showing_rows).
+    Row,
 }
 
 impl ControlKind {
-    /// Whether it says how something ended; else it is one of those that say what the columns are.
+    /// Whether it says how something ended; else it is a part of a result.
     pub fn ends(self) -> bool {
-        !matches!(self, Self::Head | Self::Column)
+        !matches!(self, Self::Head | Self::Column | Self::Row)
     }
 }
 
@@ -133,6 +135,8 @@ pub struct ResponseTracker {
     renumbers: bool,
     /// Heads and columns are control packets, too.
     shows_columns: bool,
+    /// So are rows.
+    shows_rows: bool,
     /// How many packets the client does not get.
     omitted: u8,
 }
@@ -154,6 +158,7 @@ impl ResponseTracker {
             sequence: 1,
             renumbers: false,
             shows_columns: false,
+            shows_rows: false,
             omitted: 0,
         }
     }
@@ -171,6 +176,11 @@ impl ResponseTracker {
     /// The caller is shown the heads and the definitions of columns, if `shows`.
     pub fn showing_columns(self, shows: bool) -> Self {
         Self { shows_columns: shows, ..self }
+    }
+
+    /// The caller is shown the rows of results, if `shows`. They must be as short as a control packet.
+    pub fn showing_rows(self, shows: bool) -> Self {
+        Self { shows_rows: shows, ..self }
     }
 
     /// So many packets are not passed on, modulo 256: those behind them get lower numbers.
@@ -299,6 +309,7 @@ impl ResponseTracker {
             (State::Definitions { then: Then::Rows | Then::Done, .. }, _, _) if self.shows_columns => {
                 ControlKind::Column
             }
+            (State::Rows, Shape::Results, _) if self.shows_rows => ControlKind::Row,
             (State::Rows | State::Definitions { .. }, _, _) => return Ok(None),
             _ => return Err(Malformed("header byte")),
         }))

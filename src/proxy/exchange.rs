@@ -20,7 +20,7 @@ use crate::{
     protocol::{
         Capabilities, ResponseTracker, ServerError, Shape, code, gtid::Position, put_packets, query_attributes,
     },
-    sql::{Effects, Kind},
+    sql::{Effects, Kind, asks_connection_id},
 };
 
 /// Why there is no complete reply. Unless it says so, the connection is of no use any more.
@@ -238,7 +238,11 @@ impl Session {
         let scratch = self.worker.scratch.clone();
         let tracker = ResponseTracker::new(request.shape, connection.capabilities).starting_at(sequence);
         let columns = self.columns(request, connection.capabilities);
-        let mut tracker = tracker.renumbering(connection.packets.miscounts()).showing_columns(columns.is_some());
+        let asks_id =
+            request.statement.effects.has(Effects::CONNECTION) && asks_connection_id(request.sql, self.mode());
+        let own_id = asks_id.then_some(self.entry.handle.id);
+        let tracker = tracker.renumbering(connection.packets.miscounts());
+        let mut tracker = tracker.showing_columns(columns.is_some()).showing_rows(asks_id);
         let statement_id = match request.body {
             Body::Prepare { .. } => self.statements.next_id(),
             _ => 0,
@@ -266,6 +270,7 @@ impl Session {
             commits: uses_global(&config).then_some(&*self.worker.context),
             looks: may_change_code.then_some(&self.worker.context.looks),
             statement_id,
+            own_id,
             columns,
             said: Exchanged::default(),
         };

@@ -9,7 +9,10 @@ use super::{
 };
 use crate::{
     context::Context,
-    protocol::{Capabilities, Control, ControlKind, HEADER, Malformed, OkPacket, Prepared, ServerError, Status},
+    protocol::{
+        Capabilities, Control, ControlKind, HEADER, Header, Malformed, OkPacket, Prepared, ServerError, Status,
+        wire::put_lenenc_bytes,
+    },
     session::{Boundary, SessionState, Tracking},
     sql::{Dialect, Kind, Mode, Statement, asks_for_file},
     telemetry::Pin,
@@ -115,6 +118,8 @@ pub struct ReplyObserver<'a> {
     pub looks: Option<&'a crate::context::Looks>,
     /// The id that a prepared statement gets towards the client.
     pub statement_id: u32,
+    /// The client's own id, if that is what the statement asks for and all that it asks for.
+    pub own_id: Option<u32>,
     /// What becomes of definitions of columns; None: the client did not ask to be told.
     pub columns: Option<Box<Columns>>,
     /// What the reply said so far.
@@ -129,6 +134,7 @@ impl Observer for ReplyObserver<'_> {
             ControlKind::Err => self.err(control, packet, unseen),
             ControlKind::Prepared => self.prepared(control, packet),
             ControlKind::Infile => self.infile(control, packet),
+            ControlKind::Row => self.row(control, packet),
             ControlKind::Head | ControlKind::Column => Ok(Verdict::Pass(control.length)),
         };
         match &mut self.columns {
@@ -232,6 +238,23 @@ impl ReplyObserver<'_> {
         Ok(Verdict::Pass(control.length))
     }
 
+    /// A client is told the id that it was greeted with and that `KILL` knows.
+    fn row(&self, control: Control, packet: &[u8]) -> Result<Verdict, Malformed> {
+        let Some(id) = self.own_id else { return Ok(Verdict::Pass(control.length)) };
+        let mut told = Vec::new();
+        match payload(packet)? {
+            // Binary: a header, the NULLs, and a number of 4 bytes in MariaDB, of 8 in MySQL.
+            [0, 0, number @ ..] => {
+                told.extend_from_slice(&[0, 0]);
+                told.extend(u64::from(id).to_le_bytes().into_iter().take(number.len()));
+            }
+            _ => put_lenenc_bytes(&mut told, id.to_string().as_bytes()),
+        }
+        let Header { sequence, .. } = Header::parse(packet).ok_or(Malformed("header"))?;
+        let header = Header { length: told.len(), sequence }.bytes();
+        Ok(Verdict::Replace([&header[..], &told].concat(), 0))
+    }
+
     /// Whether the client is told what the server reports.
     fn is_told_all(&self) -> bool {
         self.tracking.is_none() && self.capabilities.has(Capabilities::SESSION_TRACK)
@@ -260,7 +283,7 @@ fn payload(packet: &[u8]) -> Result<&[u8], Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{protocol::wire::put_lenenc_bytes, sql::Effects};
+    use crate::sql::Effects;
 
     fn entry(kind: u8, body: &[u8]) -> Vec<u8> {
         [&[kind, body.len() as u8][..], body].concat()
@@ -287,6 +310,7 @@ mod tests {
             commits: None,
             looks: None,
             statement_id: 0,
+            own_id: None,
             columns: None,
             said: Exchanged::default(),
         };

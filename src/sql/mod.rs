@@ -5,7 +5,7 @@
 //!
 //! `lexer` cuts bytes into tokens, with `comment` deciding which comments are code; `reading` and `verb` turn tokens
 //! into facts, with `keywords`, `functions` and `names` saying which words matter; [`classify`](fn@classify) joins the
-//! readings. [`victim`] reads a `KILL`, [`asks_for_file`] a `LOAD DATA LOCAL`, [`made_insert_id`] an insert,
+//! readings. [`victim`] reads a `KILL`, [`asks_for_file`] a `LOAD DATA LOCAL`, [`asks_connection_id`] a `SELECT CONNECTION_ID()`, [`made_insert_id`] an insert,
 //! [`assigned_literals`], [`sets_only_tracking`] and [`may_number_charset`] a `SET`, [`belonging`] what makes or ends what
 //! a connection has. [`StoredCode`] knows which names lead to code that leaves something behind. [`tables`](fn@tables) and
 //! [`digest`](fn@digest) serve rules, and are read when a rule asks.
@@ -14,6 +14,7 @@ mod belongings;
 mod charsets;
 mod classify;
 mod comment;
+mod connection_id;
 mod digest;
 mod facts;
 mod functions;
@@ -38,6 +39,7 @@ mod words;
 pub use belongings::{Belonging, GlobalLock, belonging};
 pub use charsets::may_number_charset;
 pub use classify::classify;
+pub use connection_id::asks_connection_id;
 pub use digest::{Digest, NotADigest, digest, normalised};
 pub use facts::{Access, Dialect, Effects, Hint, Kind, Mode, Statement};
 pub use inserted::{gives_insert_id, made_insert_id};
