@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use mysql_async::Conn;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::{
     backend::{
@@ -14,13 +14,16 @@ use crate::{
     },
     config::{Config, Server, ServerId},
     context::Context,
-    sql::StoredCode,
+    sql::{Dialect, Stored, StoredCode},
 };
 
 /// How many probe intervals lie between two looks at the counters.
 const INTERVALS: u32 = 10;
-/// How long one look may take.
+/// How long one look may take: on some servers it opens every table.
 const LOOK: Duration = Duration::from_secs(10);
+/// How long nobody looks after one that took longer; each further one doubles it.
+const REST: Duration = Duration::from_secs(60);
+const LONGEST_REST: Duration = Duration::from_secs(60 * 60);
 /// How many accounts look.
 const MOST_ACCOUNTS: usize = 8;
 
@@ -33,14 +36,10 @@ pub async fn watch(context: Arc<Context>) {
         generation.mark_unchanged();
         let config = context.config.load_full();
         let writer = writer(&config, &context.cluster.load());
-        let looked = match &writer {
-            Some(writer) => timeout(LOOK, eye.look(&context, &config, writer, want)).await,
-            // Whoever becomes it is looked at.
-            None => Ok(()),
-        };
-        if looked.is_err() {
-            tracing::warn!("the stored routines, triggers and views could not be read in time");
-            eye = Eye::default();
+        // Without one: whoever becomes it is looked at.
+        if let Some(writer) = writer.as_ref().filter(|writer| !eye.rests_from(&writer.id)) {
+            let looked = timeout(LOOK, eye.look(&context, &config, writer, want)).await;
+            eye.rest(looked.is_err());
         }
         context.looks.answer(want);
         let id = writer.map(|writer| writer.id);
@@ -73,9 +72,25 @@ struct Eye {
     conn: Option<Conn>,
     changes: String,
     want: u64,
+    /// How long it rests after a look that took too long, and until when.
+    rest: Duration,
+    awake: Option<Instant>,
 }
 
 impl Eye {
+    fn rests_from(&self, server: &ServerId) -> bool {
+        self.server.as_ref() == Some(server) && self.awake.is_some_and(|awake| Instant::now() < awake)
+    }
+
+    fn rest(&mut self, tired: bool) {
+        self.rest = if tired { (self.rest * 2).clamp(REST, LONGEST_REST) } else { Duration::ZERO };
+        self.awake = tired.then(|| Instant::now() + self.rest);
+        if tired {
+            self.conn = None;
+            tracing::warn!(again_in = ?self.rest, "the stored routines, triggers and views could not be read in time");
+        }
+    }
+
     /// Looks if there may be something new, and publishes it.
     async fn look(&mut self, context: &Context, config: &Config, writer: &Server, want: u64) {
         if self.server.as_ref() != Some(&writer.id) {
@@ -85,19 +100,20 @@ impl Eye {
         if want == self.want && changes.as_ref().is_none_or(|changes| *changes == self.changes) {
             return;
         }
-        let mut seen = BTreeSet::new();
+        let dialect = context.cluster.load().mode.dialect;
+        let (mut seen, mut any) = (BTreeSet::new(), false);
         for target in accounts(config, writer) {
-            let found = async {
-                let mut conn = driver::connect(&target).await.map_err(|error| error.to_string())?;
-                let found = stored_code::look(&mut conn).await.map_err(|error| error.to_string());
-                // A goodbye that does not arrive changes nothing.
-                let _ = conn.disconnect().await;
-                found
-            };
-            match found.await {
-                Ok(found) => seen.extend(found),
+            match see(&target, dialect).await {
+                Ok(found) => {
+                    any = true;
+                    seen.extend(found);
+                }
                 Err(error) => tracing::debug!(server = %writer.id, user = target.user, error, "cannot see stored code"),
             }
+        }
+        if !any {
+            // What was known stays so, until the next time.
+            return;
         }
         let before = context.cluster.load_full();
         let stored = StoredCode::of(&stored_code::joined(seen), before.mode);
@@ -120,10 +136,37 @@ impl Eye {
     }
 }
 
+/// What one account sees.
+async fn see(account: &Target, dialect: Dialect) -> Result<BTreeSet<Stored>, String> {
+    let mut conn = driver::connect(account).await.map_err(|error| error.to_string())?;
+    let found = stored_code::look(&mut conn, dialect, LOOK).await.map_err(|error| error.to_string());
+    // A goodbye that does not arrive changes nothing.
+    let _ = conn.disconnect().await;
+    found
+}
+
 /// The accounts that Weir can look as.
 fn accounts(config: &Config, writer: &Server) -> Vec<Target> {
     let users = config.users.iter().filter(|user| user.password.is_some()).cloned();
     let mut names = BTreeSet::new();
     let all = config.probe_user().into_iter().chain(users).filter(|user| names.insert(user.name.clone()));
     all.take(MOST_ACCOUNTS).map(|user| Target::for_user(config, writer, &user)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_that_take_too_long_become_rare() {
+        let (slow, other) = (ServerId::new("slow"), ServerId::new("other"));
+        let mut eye = Eye { server: Some(slow.clone()), ..Eye::default() };
+        let rests: Vec<_> = (0..8).map(|_| (eye.rest(true), eye.rest.as_secs()).1).collect();
+        assert_eq!(rests, [60, 120, 240, 480, 960, 1920, 3600, 3600]);
+        assert!(eye.rests_from(&slow) && !eye.rests_from(&other));
+        eye.rest(false);
+        assert!(!eye.rests_from(&slow));
+        eye.rest(true);
+        assert_eq!(eye.rest, REST);
+    }
 }

@@ -3,11 +3,11 @@
 //!
 //! Servers show it to those who may change it, so several accounts may see different parts.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use mysql_async::{Conn, Error, Row, prelude::Queryable};
 
-use crate::sql::{Stored, StoredKind};
+use crate::sql::{Dialect, Stored, StoredKind};
 
 /// The schemas that come with the servers. Nobody's application calls what is in them but by name, with `CALL`.
 const NOT_OWN: &str = "NOT IN ('mysql','sys','information_schema','performance_schema')";
@@ -26,11 +26,16 @@ pub async fn changes(conn: &mut Conn) -> Result<String, Error> {
     Ok(counts.into_iter().map(|(name, count)| format!("{name}={count} ")).collect())
 }
 
-/// What the account that `conn` is logged in as may see.
+/// What the account that `conn` is logged in as may see. The server gives up a question after `limit`.
 ///
 /// # Errors
 /// The server's.
-pub async fn look(conn: &mut Conn) -> Result<BTreeSet<Stored>, Error> {
+pub async fn look(conn: &mut Conn, dialect: Dialect, limit: Duration) -> Result<BTreeSet<Stored>, Error> {
+    conn.query_drop(match dialect {
+        Dialect::MySql => format!("SET max_execution_time = {}", limit.as_millis()),
+        Dialect::MariaDb => format!("SET max_statement_time = {}", limit.as_secs_f64()),
+    })
+    .await?;
     let routines = format!(
         "SELECT routine_type, routine_schema, routine_name, IF(routine_body = 'SQL', routine_definition, NULL), sql_mode \
          FROM information_schema.routines WHERE routine_schema {NOT_OWN}"

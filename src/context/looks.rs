@@ -39,11 +39,12 @@ impl Looks {
         self.done.load(SeqCst) >= self.wanted.load(SeqCst)
     }
 
-    /// Waits until somebody has looked, or it takes too long.
+    /// Waits until somebody has looked. If that takes too long, nobody waits for it any more.
     pub async fn done(&self) {
         let (wanted, mut does) = (self.wanted.load(SeqCst), self.does.subscribe());
-        // One who looks no more has said so.
-        let _ = timeout(PATIENCE, does.wait_for(|done| *done >= wanted)).await;
+        if timeout(PATIENCE, does.wait_for(|done| *done >= wanted)).await.is_err() {
+            self.answer(wanted);
+        }
     }
 
     /// What a look that begins now answers.
@@ -53,8 +54,8 @@ impl Looks {
 
     /// Somebody has looked, or has to give up.
     pub fn answer(&self, wanted: u64) {
-        self.done.store(wanted, SeqCst);
-        self.does.send_replace(wanted);
+        self.done.fetch_max(wanted, SeqCst);
+        self.does.send_modify(|done| *done = wanted.max(*done));
     }
 }
 
@@ -76,6 +77,6 @@ mod tests {
         assert!(looks.are_done());
         looks.want();
         looks.done().await;
-        assert!(!looks.are_done(), "nobody looks, and nobody waits for ever");
+        assert!(looks.are_done(), "nobody looks, and nobody waits for ever");
     }
 }
