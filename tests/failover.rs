@@ -155,6 +155,8 @@ async fn the_hold_ends_with_a_clear_error() {
             assert!(begun.elapsed() < PATIENCE, "{flavor}: {statement} was held too long");
         }
         assert_eq!(count(&mut conn, 1).await, Some(0), "{flavor}: the session lives on and reads");
+        let (code, _) = server_error(&conn.query_drop("SELECT * FROM nowhere").await.unwrap_err());
+        assert_eq!(code, 1146, "{flavor}: what a replica does not have, as the writer cannot be asked");
         bed.cluster.writer.start().await.unwrap();
         until(&format!("{flavor}: writes go on"), async || {
             conn.query_drop("INSERT INTO t (v) VALUES (1)").await.is_ok()

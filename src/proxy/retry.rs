@@ -77,7 +77,7 @@ impl Session {
     }
 
     /// Whether what the request does not find on `server` may be elsewhere: in the session's temporary tables, or on the
-    /// writer, whose changes to tables and privileges a replica may not have yet.
+    /// writer, whose changes to tables and privileges a replica may not have yet. A writer that is down is not waited for.
     pub(super) fn may_be_elsewhere(
         &self,
         course: &Course<'_>,
@@ -89,6 +89,7 @@ impl Session {
             || matches!(target, Target::Any | Target::Reader)
                 && course.config.reads.writer_fallback
                 && self.may_move_to_writer(request, server)
+                && self.worker.cluster().writer().is_some()
     }
 
     /// How a session ends whose connection is gone with what it stood for.
@@ -126,7 +127,10 @@ impl Session {
             }
             Failure::Withheld(error) if tells_absence(&error) => Ok(match self.parked {
                 Some(_) => Next::Tables,
-                None => Next::Writer(Reason::Freshness),
+                None => {
+                    search.refused(error);
+                    Next::Writer(Reason::Freshness)
+                }
             }),
             Failure::Withheld(error) if tells_read_only(&error) && self.may_move_to_writer(request, server) => {
                 // A view may call a function that writes.
