@@ -19,10 +19,14 @@ enum Say {
     Prepare(&'static str),
     /// The statement that was prepared last, with these texts for parameters.
     Execute(&'static [&'static str]),
+    /// The same, without the values of some.
+    Partly(&'static [Option<&'static str>]),
+    /// Long data for a parameter of that statement.
+    Long(u8, &'static str),
     Reset,
     Ping,
 }
-use Say::{Change, Execute, Ping, Prepare, Query, Reset};
+use Say::{Change, Execute, Long, Partly, Ping, Prepare, Query, Reset};
 
 /// Why it is here, and the sequence. Only the last reply need show it; all are compared.
 const SEQUENCES: &[(&str, &[Say])] = &[
@@ -283,6 +287,31 @@ const SEQUENCES: &[(&str, &[Say])] = &[
         ],
     ),
     (
+        "long data stays for the next execute when one was malformed, wherever that runs",
+        &[
+            Prepare("SELECT COUNT(*) FROM t WHERE v = ? OR v = ?"),
+            Long(1, "1"),
+            Partly(&[None, None]),
+            Query("BEGIN"),
+            Partly(&[Some("1"), None]),
+            Execute(&["1", "2"]),
+            Long(0, "1"),
+            Execute(&["looks like malformed", "2"]),
+            Execute(&["1", "2"]),
+        ],
+    ),
+    (
+        "long data for a parameter that is not there fails every execute from then on",
+        &[
+            Prepare("SELECT COUNT(*) FROM t WHERE v = ?"),
+            Long(9, "1"),
+            Execute(&["1"]),
+            Query("BEGIN"),
+            Execute(&["1"]),
+            Execute(&["1"]),
+        ],
+    ),
+    (
         "warnings of a read beside a temporary table are shown",
         &[Query("CREATE TEMPORARY TABLE x (id INT)"), Query("SELECT 1/0"), Query("SHOW WARNINGS")],
     ),
@@ -319,7 +348,15 @@ async fn play(port: u16, capabilities: Capabilities, schema: &str, sequence: &[S
         replies.push(match say {
             Query(sql) => raw.query(sql).await,
             Prepare(sql) => prepare(&mut raw, sql).await,
-            Execute(texts) => raw.ask(&execute(*raw.statements.last().unwrap(), texts), Answer::Results).await,
+            Execute(texts) => {
+                let texts: Vec<_> = texts.iter().copied().map(Some).collect();
+                raw.ask(&execute(*raw.statements.last().unwrap(), &texts), Answer::Results).await
+            }
+            Partly(texts) => raw.ask(&execute(*raw.statements.last().unwrap(), texts), Answer::Results).await,
+            Long(parameter, data) => {
+                let id = raw.statements.last().unwrap().to_le_bytes();
+                raw.ask(&[&[0x18][..], &id, &[*parameter, 0], data.as_bytes()].concat(), Answer::Nothing).await
+            }
             // Without the number of warnings, which MySQL tells of the statement before.
             Ping => raw.ask(b"\x0E", Answer::One).await.into_iter().map(|ok| ok[..5].to_vec()).collect(),
             Reset => raw.ask(b"\x1F", Answer::One).await,
@@ -342,7 +379,7 @@ async fn prepare(raw: &mut Raw, sql: &str) -> Vec<Vec<u8>> {
     reply
 }
 
-fn execute(statement: u32, texts: &[&str]) -> Vec<u8> {
+fn execute(statement: u32, texts: &[Option<&str>]) -> Vec<u8> {
     let mut payload = [&[0x17][..], &statement.to_le_bytes(), &[0, 1, 0, 0, 0]].concat();
     if texts.is_empty() {
         return payload;
@@ -350,7 +387,7 @@ fn execute(statement: u32, texts: &[&str]) -> Vec<u8> {
     payload.extend(vec![0; texts.len().div_ceil(8)]);
     payload.push(1);
     payload.extend([254, 0].repeat(texts.len()));
-    payload.extend(texts.iter().flat_map(|text| [&[text.len() as u8], text.as_bytes()].concat()));
+    payload.extend(texts.iter().flatten().flat_map(|text| [&[text.len() as u8], text.as_bytes()].concat()));
     payload
 }
 

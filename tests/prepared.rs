@@ -119,6 +119,32 @@ async fn long_data_is_used_up_by_the_execute_that_fails() {
 }
 
 #[tokio::test]
+async fn long_data_that_a_failed_execute_leaves_behind_meets_nobody_else() {
+    for flavor in flavors() {
+        let cluster = Cluster::start(flavor, 0).await.unwrap();
+        cluster.writer.exec("CREATE TABLE app.texts (id INT PRIMARY KEY AUTO_INCREMENT, v TEXT)").await.unwrap();
+        let basics = bed::basics(&cluster).replace("role =", "max_connections = 1\nrole =");
+        let bed = Bed::with_config(cluster, &basics).await;
+        let sql = "INSERT INTO texts (id, v) VALUES (?, ?)";
+        // For a parameter that is not there; beside one whose value is missing.
+        for (parameter, failing) in [(9, &b"\0\x01\xFC\0\xFC\0\x010\x03own"[..]), (1, b"\0\x01\xFC\0\xFC\0")] {
+            let mut two = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
+            let own = execute(two.prepare(sql).await, 0, b"\0\x01\xFC\0\xFC\0\x010\x03own");
+            let mut one = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
+            let id = one.prepare(sql).await;
+            one.send(&with_id(0x18, id, &[&[parameter, 0][..], b"another's"].concat())).await;
+            let failed = code(&one.ask(&execute(id, 0, failing), Answer::Results).await).0;
+            assert!(matches!(failed, 1210 | 1835), "{flavor}: {failed}");
+            assert_eq!(error(&two.ask(&own, Answer::Results).await), None, "{flavor}: parameter {parameter}");
+        }
+        let rows = bed.cluster.writer.rows("SELECT v FROM app.texts").await.unwrap();
+        let texts: Vec<String> = rows.iter().map(|row| row.get(0).unwrap()).collect();
+        assert_eq!(texts, ["own", "own"], "{flavor}");
+        bed.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn statements_follow_their_session_to_any_connection() {
     for flavor in flavors() {
         let bed = start(flavor, "").await;

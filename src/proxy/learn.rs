@@ -105,14 +105,18 @@ impl Session {
     }
 
     /// An execute uses up the long data, closes the cursor that was open and may open another; the last row closes it.
-    /// The server's statement was prepared for the cursor alone and is closed with it.
+    /// The server's statement was prepared for the cursor alone and is closed with it. One whose execute failed may have
+    /// kept the long data for the next execute, whosever that is, and is closed, too.
     fn follow_cursor(&mut self, held: &mut Held, request: &Request<'_>, exchanged: &Exchanged) {
         let connection = held.lease.connection_mut();
         match &request.body {
             Body::Execute { execute: Execute { statement: id, .. }, text }
             | Body::BulkExecute { bulk: BulkExecute { statement: id, .. }, text } => {
                 if let Some(statement) = self.statements.find(*id) {
-                    statement.forget_long_data();
+                    if exchanged.error.is_some() && statement.has_long_data() {
+                        connection.close_statement(text);
+                    }
+                    statement.use_up_long_data(exchanged.error);
                     statement.columns = exchanged.columns;
                 }
                 if let Some(old) = self.statements.close_cursor(*id) {

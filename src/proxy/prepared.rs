@@ -164,6 +164,19 @@ impl ClientStatement {
         self.cursor.as_ref()
     }
 
+    pub fn has_long_data(&self) -> bool {
+        !self.long_data.is_empty()
+    }
+
+    /// An execute has ended, with this error if it failed. Servers keep the long data for the next one if they could not
+    /// parse it (`ER_MALFORMED_PACKET`), and remember for good that there was some for a parameter that is not there.
+    pub fn use_up_long_data(&mut self, error: Option<u16>) {
+        let misplaced = self.long_data.iter().any(|(parameter, _)| *parameter >= self.parameters);
+        if error != Some(1835) && !misplaced {
+            self.forget_long_data();
+        }
+    }
+
     pub fn forget_long_data(&mut self) {
         self.long_data.clear();
         self.overflow = false;
