@@ -116,8 +116,18 @@ impl Eye {
             return;
         }
         let before = context.cluster.load_full();
-        let stored = StoredCode::of(&stored_code::joined(seen), before.mode);
+        let seen = stored_code::joined(seen);
+        let stored = StoredCode::of(&seen, before.mode);
         if *before.stored != stored {
+            let unshown = seen.iter().filter(|stored| stored.is_routine() && stored.text.is_none()).count();
+            if unshown > 0 {
+                tracing::warn!(
+                    server = %writer.id,
+                    routines = unshown,
+                    "texts of routines are not shown to Weir's accounts: sessions that run one keep their connection \
+                     (MySQL: GRANT SHOW_ROUTINE, MariaDB: GRANT SELECT ON mysql.proc)"
+                );
+            }
             context.publish(Cluster { stored: Arc::new(stored), ..Cluster::clone(&before) });
         }
         self.want = want;

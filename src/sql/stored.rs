@@ -115,7 +115,8 @@ impl StoredCode {
 }
 
 impl Stored {
-    fn is_routine(&self) -> bool {
+    /// Whether it is neither a trigger nor a view.
+    pub fn is_routine(&self) -> bool {
         matches!(self.kind, StoredKind::Procedure | StoredKind::Function | StoredKind::Package)
     }
 }
