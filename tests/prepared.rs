@@ -145,6 +145,36 @@ async fn long_data_that_a_failed_execute_leaves_behind_meets_nobody_else() {
 }
 
 #[tokio::test]
+async fn executes_that_are_cut_short_fail_as_with_a_server() {
+    for flavor in flavors() {
+        let bed = start(flavor, "").await;
+        for capabilities in [MODERN, MODERN.with(Capabilities::QUERY_ATTRIBUTES)] {
+            let card = Card::app(capabilities);
+            let mut direct = Raw::connect(bed.cluster.writer.port(), &card).await.unwrap();
+            let mut weir = Raw::connect(bed.port(), &card).await.unwrap();
+            // With attributes: how many parameters, and their names.
+            let body: &[u8] = match capabilities.has(Capabilities::QUERY_ATTRIBUTES) && flavor == Flavor::MySql9 {
+                true => b"\x08\x01\0\0\0\x02\0\x01\xFE\0\0\xFE\0\0\x01a\x01b",
+                false => b"\0\x01\0\0\0\0\x01\xFE\0\xFE\0\x01a\x01b",
+            };
+            for length in 0..body.len() {
+                let seen = [cut(&mut direct, body, length).await, cut(&mut weir, body, length).await];
+                assert_eq!(seen[1], seen[0], "{flavor}: {}", body[..length].escape_ascii());
+            }
+        }
+        bed.stop().await;
+    }
+}
+
+/// The replies to an execute of two texts whose body is cut to `length`, with long data for the second, and to a whole one.
+async fn cut(raw: &mut Raw, body: &[u8], length: usize) -> [Vec<Vec<u8>>; 2] {
+    let id = raw.prepare("SELECT CONCAT(?, ?)").await;
+    raw.send(&with_id(0x18, id, b"\x01\0long")).await;
+    let short = raw.ask(&with_id(0x17, id, &body[..length]), Answer::Results).await;
+    [short, raw.ask(&with_id(0x17, id, body), Answer::Results).await]
+}
+
+#[tokio::test]
 async fn statements_follow_their_session_to_any_connection() {
     for flavor in flavors() {
         let bed = start(flavor, "").await;

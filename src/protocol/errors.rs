@@ -194,9 +194,9 @@ impl ServerError {
         Self::new(1161, b"08S01", "Got timeout writing communication packets")
     }
 
-    /// A command whose body cannot be parsed.
-    pub fn malformed_packet() -> Self {
-        Self::new(1835, b"HY000", "Malformed communication packet.")
+    /// A command whose body cannot be parsed; `stop` is how the server ends the sentence.
+    pub fn malformed_packet(stop: &str) -> Self {
+        Self::new(1835, b"HY000", format!("Malformed communication packet{stop}"))
     }
 
     /// The client was silent for too long.
@@ -248,11 +248,6 @@ impl ServerError {
     /// A wait for a server, a lease or a failover took too long: safe to run the transaction again.
     pub fn wait_timeout() -> Self {
         Self::new(1205, b"HY000", "Lock wait timeout exceeded; try restarting transaction")
-    }
-
-    /// How MariaDB calls a malformed execute of the statement that was prepared last.
-    pub fn malformed_execute() -> Self {
-        Self::new(1835, b"HY000", "Malformed communication packet")
     }
 
     /// Bad arguments of a command, such as too few bound parameters.

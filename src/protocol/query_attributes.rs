@@ -14,10 +14,12 @@ use super::{
 /// An execute binds fewer parameters than its statement has.
 pub const FEWER: Malformed = Malformed("fewer parameters than the statement has");
 
+/// The types of an execute's parameters are cut short.
+pub const TYPES: Malformed = Malformed("parameter types");
+
 const COUNT: Malformed = Malformed("parameter count");
 const NULLS: Malformed = Malformed("NULL bitmap");
 const BOUND: Malformed = Malformed("new types flag");
-const TYPES: Malformed = Malformed("parameter types");
 const VALUES: Malformed = Malformed("parameter values");
 
 /// A `COM_QUERY` of Weir's own: without attributes, in the form that a connection with `capabilities` reads.

@@ -9,6 +9,7 @@ use super::{
     kill::unclear_kill,
     login,
     passthrough::Users,
+    prepared::ClientStatements,
     request::{Body, Request},
     session::{End, Session},
 };
@@ -16,10 +17,11 @@ use crate::{
     backend::Identity,
     context::Kill,
     protocol::{
-        BulkExecute, Capabilities, Command, Execute, ServerError, Shape,
+        BulkExecute, Capabilities, Command, Execute, Malformed, ServerError, Shape,
         auth::{Attempt, Challenge, Credential},
         code,
         login::ChangeUser,
+        query_attributes,
     },
     session::{self, SessionState, Value},
     sql::{self, Dialect, Effects, Kind, Mode, Statement, Victim},
@@ -84,6 +86,22 @@ impl Session {
         match self.mode().dialect {
             Dialect::MySql => ServerError::unknown_statement(id, "mysql_stmt_precheck"),
             Dialect::MariaDb => ServerError::unknown_statement(id, command),
+        }
+    }
+
+    /// The error for a command that cannot be parsed.
+    pub(super) fn malformed_packet(&self) -> ServerError {
+        ServerError::malformed_packet(if self.mode().dialect == Dialect::MySql { "." } else { "" })
+    }
+
+    /// The error for an execute whose parameters cannot be parsed.
+    pub(super) fn malformed_execute(&self, id: u32, error: Malformed) -> ServerError {
+        match self.mode().dialect {
+            Dialect::MySql if error == query_attributes::FEWER => ServerError::wrong_arguments("COM_STMT_EXECUTE"),
+            Dialect::MariaDb if error != query_attributes::TYPES && id != ClientStatements::LATEST => {
+                ServerError::wrong_arguments("mysqld_stmt_execute")
+            }
+            Dialect::MySql | Dialect::MariaDb => self.malformed_packet(),
         }
     }
 
@@ -298,7 +316,7 @@ impl Session {
 
     async fn change_user(&mut self, body: &[u8]) -> Result<(), End> {
         let Ok(change) = ChangeUser::parse(body, self.capabilities) else {
-            return Err(End::Error(ServerError::malformed_packet()));
+            return Err(End::Error(self.malformed_packet()));
         };
         self.let_go().await;
         self.last_used = None;

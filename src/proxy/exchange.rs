@@ -7,7 +7,7 @@ use super::{
     front::{prepare_again, read_alignment, wait_query, waited},
     inquire::Doubt,
     observe::{Exchanged, ReplyObserver},
-    prepared::{ClientStatements, Legs},
+    prepared::Legs,
     relay::{Relay, RelayError},
     request::{Body, Request, with_statement_id},
     session::{Held, Session},
@@ -191,14 +191,6 @@ impl Session {
         request: &Request<'_>,
     ) -> Result<u8, Failure> {
         let mut sequence = 0;
-        let attributes = self.capabilities.has(Capabilities::QUERY_ATTRIBUTES);
-        let malformed = |error, id| {
-            Failure::Request(match id {
-                ClientStatements::LATEST => ServerError::malformed_execute(),
-                _ if attributes && error != query_attributes::FEWER => ServerError::malformed_packet(),
-                _ => ServerError::wrong_arguments("mysqld_stmt_execute"),
-            })
-        };
         let unknown = |id| Failure::Request(ServerError::unknown_statement(id, "mysqld_stmt_execute"));
         match &request.body {
             Body::Plain(payload) | Body::Prepare { payload, .. } => {
@@ -210,7 +202,15 @@ impl Session {
                 let statement = self.statements.find(execute.statement).ok_or_else(|| unknown(execute.statement))?;
                 let legs = Legs { client: self.capabilities, server: connection.capabilities };
                 let executed = statement.put_execute(out, id, execute, legs);
-                sequence = executed.map_err(|error| malformed(error, execute.statement))?;
+                sequence = match executed {
+                    Ok(sequence) => sequence,
+                    Err(error) => {
+                        let error = self.malformed_execute(execute.statement, error);
+                        let statement = self.statements.find(execute.statement);
+                        statement.into_iter().for_each(|statement| statement.use_up_long_data(Some(error.code)));
+                        return Err(Failure::Request(error));
+                    }
+                };
             }
             Body::BulkExecute { bulk, text } => {
                 let id = connection.statements.id(text).ok_or_else(|| unknown(bulk.statement))?;

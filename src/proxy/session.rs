@@ -129,7 +129,7 @@ impl Session {
         self.worker.shard().bytes_in.add(payload.len() as u64 + 4);
         let served = match Command::parse(&payload, self.capabilities) {
             Ok(command) => self.dispatch(command, &payload).await,
-            Err(_) => self.send_error(&ServerError::malformed_packet()).await,
+            Err(_) => self.send_error(&self.malformed_packet()).await,
         };
         self.worker.scratch.leave_spare(payload);
         served?;
