@@ -8,7 +8,8 @@ use super::{
     names,
 };
 
-/// Whether the text sets one of the `character_set_…` to anything but a name, or one of them to another.
+/// Whether the text sets one of the `character_set_…` to anything but a name, what a function gives, or another of them.
+/// Who computes a character set computes its name.
 pub fn may_number_charset(sql: &[u8], mode: Mode) -> bool {
     let mut lexer = Lexer::new(sql, mode, Gates::UpTo(mode.version));
     loop {
@@ -18,9 +19,11 @@ pub fn may_number_charset(sql: &[u8], mode: Mode) -> bool {
             _ if is_charset(&token) && matches!(lexer.peek_token().text, b"=" | b":=") => {
                 lexer.next();
                 let value = lexer.next();
+                let behind = lexer.peek_token().kind;
+                let called = value.kind == TokenKind::Word && behind == TokenKind::Open;
                 let named = matches!(value.kind, TokenKind::Word | TokenKind::Text) || is_charset(&value);
-                let whole = matches!(lexer.peek_token().kind, TokenKind::Comma | TokenKind::Semicolon | TokenKind::End);
-                if !named || !whole {
+                let whole = matches!(behind, TokenKind::Comma | TokenKind::Semicolon | TokenKind::End);
+                if !called && !(named && whole) {
                     return true;
                 }
             }
@@ -64,7 +67,8 @@ mod tests {
             ("SET character_set_results = ?", true),
             ("SET character_set_results = @@wait_timeout", true),
             ("SET character_set_results = (SELECT 50)", true),
-            ("SET character_set_results = CONCAT('latin', 1)", true),
+            ("SET character_set_results = CONCAT('latin', 1)", false),
+            ("SET character_set_results = CONCAT('latin', 1), character_set_client = 8", true),
             ("SET character_set_results = -50", true),
         ];
         for (sql, expected) in cases {
