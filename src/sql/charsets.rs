@@ -23,7 +23,7 @@ pub fn may_number_charset(sql: &[u8], mode: Mode) -> bool {
                 let called = value.kind == TokenKind::Word && behind == TokenKind::Open;
                 let named = matches!(value.kind, TokenKind::Word | TokenKind::Text) || is_charset(&value);
                 let whole = matches!(behind, TokenKind::Comma | TokenKind::Semicolon | TokenKind::End);
-                if !called && !(named && whole) {
+                if !called && (!named || !whole) {
                     return true;
                 }
             }
