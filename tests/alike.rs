@@ -272,6 +272,13 @@ const SEQUENCES: &[(&str, &[Say])] = &[
         ],
     ),
     (
+        "what a text sets behind a SET STATEMENT stays",
+        &[
+            Query("SET STATEMENT sql_select_limit = 1 FOR SELECT v FROM t; SET collation_connection = utf8mb4_bin"),
+            Query("SELECT (SELECT COUNT(*) FROM t) AS x, CONCAT('a', 'b')"),
+        ],
+    ),
+    (
         "a ping behind a SET STATEMENT tells the session's mode",
         &[Query("SET STATEMENT sql_mode = 'ANSI_QUOTES' FOR SELECT v FROM t"), Ping, Query("SELECT 1")],
     ),

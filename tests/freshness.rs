@@ -184,15 +184,17 @@ async fn own_writes_by_every_means_are_read() {
         let seen: Option<u32> = conn.query_first("SELECT COUNT(*) FROM t WHERE id = 32").await.unwrap();
         assert_eq!(seen, Some(1), "{flavor}: after a reset of the connection");
 
-        let mut conn = bed.connect().await;
-        conn.query_drop("CALL put_and_fail(33)").await.unwrap_err();
-        let seen: Option<u32> = conn.query_first("SELECT COUNT(*) FROM t WHERE id = 33").await.unwrap();
-        assert_eq!(seen, Some(1), "{flavor}: a procedure that failed after it wrote");
-
-        let mut conn = bed.connect().await;
-        conn.query_drop("INSERT INTO t VALUES (34, 1); SELECT nothing").await.unwrap_err();
-        let seen: Option<u32> = conn.query_first("SELECT COUNT(*) FROM t WHERE id = 34").await.unwrap();
-        assert_eq!(seen, Some(1), "{flavor}: several statements of which the last failed");
+        for (what, first, failing, id) in [
+            ("a procedure that failed after it wrote", "DO 1", "CALL put_and_fail(33)", 33),
+            ("several statements of which the last failed", "DO 1", "INSERT INTO t VALUES (34, 1); SELECT nothing", 34),
+            ("a transaction that failing DDL committed", "BEGIN; INSERT INTO t VALUES (35, 1)", "TRUNCATE none", 35),
+        ] {
+            let mut conn = bed.connect().await;
+            conn.query_drop(first).await.unwrap();
+            conn.query_drop(failing).await.unwrap_err();
+            let seen = conn.query_first(format!("SELECT COUNT(*) FROM t WHERE id = {id}")).await.unwrap();
+            assert_eq!(seen, Some(1), "{flavor}: {what}");
+        }
         drop(conn);
         bed.stop().await;
     }

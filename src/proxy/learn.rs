@@ -71,8 +71,9 @@ impl Session {
         let unknown = effects.has(Effects::UNKNOWN_FUNCTION) || reason == Reason::UnknownFunction;
         let wrote = reason == Reason::Transaction || request.may_write() || unknown;
         let unseen = match exchanged.error {
-            // Parts of it may be committed, and an error tells no position.
-            Some(_) => request.may_write() && !request.is_atomic_write() && kind != Kind::Transaction,
+            // Parts of it may be committed, or the transaction that DDL ends, and an error tells no position.
+            Some(_) if kind == Kind::Transaction => false,
+            Some(_) => request.may_write() && (kind == Kind::Ddl || !request.is_atomic_write()),
             None if told => false,
             // Only an OK tells positions, and only those that count writes have some to tell.
             None => {

@@ -71,8 +71,11 @@ impl SessionState {
                 Change::Variable { name, value } if name == b"last_gtid" => {
                     self.require(Position::parse_mariadb(value).ok());
                 }
-                // They have their old values again, which the server does not report.
-                Change::Variable { .. } if effects.has(Effects::STATEMENT_VARIABLES) => attributed = true,
+                // They have their old values again, which the server does not report; but of several statements another
+                // one may have set them.
+                Change::Variable { .. } if effects.has(Effects::STATEMENT_VARIABLES) => {
+                    attributed |= !effects.has(Effects::MULTI);
+                }
                 Change::Variable { name, .. } if tracking && name.starts_with(b"session_track_") => {}
                 Change::Variable { name, value } => attributed |= self.observe_variable(name, value, kind),
                 Change::Schema(name) => {
