@@ -318,19 +318,25 @@ fn connections(bed: &Bed) -> u64 {
     ["db2", "db3"].map(|name| bed.weir.context.metrics.server(name).connects.value()).iter().sum()
 }
 
+/// Replicas that serve what they have, and get nothing more for ten minutes.
+async fn bed_with_late_replicas(flavor: Flavor, reads: &str) -> (Bed, Conn) {
+    let (bed, mut conn) = bed_with_table(flavor, &format!("[reads]\nmax_lag = \"1h\"\n{reads}")).await;
+    for replica in [0, 1] {
+        bed.cluster.delay(replica, 600).await.unwrap();
+    }
+    until("replicas serve", async || {
+        let before = bed.count(Reason::Read);
+        value(&mut conn).await;
+        bed.count(Reason::Read) > before
+    })
+    .await;
+    (bed, conn)
+}
+
 #[tokio::test]
 async fn what_a_replica_does_not_have_yet_the_writer_has() {
     for flavor in flavors() {
-        let (bed, mut conn) = bed_with_table(flavor, "[reads]\nmax_lag = \"1h\"\n").await;
-        for replica in [0, 1] {
-            bed.cluster.delay(replica, 600).await.unwrap();
-        }
-        until("replicas serve", async || {
-            let before = bed.count(Reason::Read);
-            value(&mut conn).await;
-            bed.count(Reason::Read) > before
-        })
-        .await;
+        let (bed, mut conn) = bed_with_late_replicas(flavor, "").await;
         // Somebody else's migration.
         for change in [
             "CREATE TABLE app.new (v INT)",
@@ -378,16 +384,7 @@ async fn what_a_replica_does_not_have_yet_the_writer_has() {
 #[tokio::test]
 async fn a_replica_answers_for_itself_where_the_writer_is_not_to_read() {
     for flavor in flavors() {
-        let (bed, mut conn) = bed_with_table(flavor, "[reads]\nmax_lag = \"1h\"\nwriter_fallback = false\n").await;
-        for replica in [0, 1] {
-            bed.cluster.delay(replica, 600).await.unwrap();
-        }
-        until("replicas serve", async || {
-            let before = bed.count(Reason::Read);
-            value(&mut conn).await;
-            bed.count(Reason::Read) > before
-        })
-        .await;
+        let (bed, mut conn) = bed_with_late_replicas(flavor, "writer_fallback = false\n").await;
         bed.cluster.writer.exec("CREATE TABLE app.new (v INT)").await.unwrap();
         for sql in ["SELECT COUNT(*) FROM new", "/* weir:server=db2 */ SELECT COUNT(*) FROM new"] {
             let error = server_error(&conn.query_drop(sql).await.unwrap_err());

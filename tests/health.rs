@@ -33,7 +33,7 @@ impl Trouble {
         let replica = &bed.cluster.replicas[0];
         match self {
             Self::Killed => replica.kill().await.unwrap(),
-            Self::Frozen => replica.freeze().unwrap(),
+            Self::Frozen => replica.freeze().await.unwrap(),
             Self::Stopped => replica.stop().await.unwrap(),
             Self::PortClosed => relay.set(Line::Closed),
             Self::Silent => relay.set(Line::Silent),
@@ -120,7 +120,7 @@ async fn statements_on_a_server_that_freezes_come_back() {
         let fresh =
             tokio::spawn(async move { reading.query_first::<u32, _>("/*fresh*/ SELECT COUNT(*) FROM t").await });
         until("the other reply has not", async || !relays[1].is_armed()).await;
-        bed.cluster.replicas[0].freeze().unwrap();
+        bed.cluster.replicas[0].freeze().await.unwrap();
         assert_eq!(fresh.await.unwrap().unwrap(), Some(ROWS), "{flavor}: it was repeated");
         match begun.await.unwrap() {
             Err(mysql_async::Error::Io(_)) => {}
@@ -141,7 +141,7 @@ async fn statements_on_a_server_that_freezes_come_back() {
             writing.query_first::<u32, _>("SELECT COUNT(*) FROM t WHERE id = 1001").await
         });
         until("the write was sent", async || !relays[0].is_armed()).await;
-        bed.cluster.writer.freeze().unwrap();
+        bed.cluster.writer.freeze().await.unwrap();
         until("the writer is down", async || bed.writer().is_none()).await;
         bed.cluster.writer.thaw().unwrap();
         assert_eq!(write.await.unwrap().unwrap(), Some(1), "{flavor}");

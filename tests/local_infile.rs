@@ -180,7 +180,7 @@ async fn a_server_that_does_not_read_holds_the_client_up() {
     bed.cluster.writer.exec("CREATE TABLE app.n (a VARCHAR(20))").await.unwrap();
     let mut raw = Raw::connect(bed.port(), &willing()).await.unwrap();
     raw.ask_for_file(LOAD).await;
-    bed.cluster.writer.freeze().unwrap();
+    bed.cluster.writer.freeze().await.unwrap();
     let (block, mut sent) = (lines(64 * 1024), 0);
     // What one write leaves undone must not be said twice, so the one that is held up is finished later.
     let mut held_up = None;

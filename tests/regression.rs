@@ -201,7 +201,7 @@ async fn a_reply_that_has_begun_is_not_begun_again() {
         let first: Option<mysql_async::Row> = result.next().await.unwrap();
         assert!(first.is_some(), "{flavor}");
         let replica = bed.cluster.servers().nth(1).unwrap();
-        replica.freeze().unwrap();
+        replica.freeze().await.unwrap();
         let health = || async { bed.weir.context.cluster.load().members[1].server.is_down() };
         until("the replica is seen to be down", health).await;
         let error = loop {

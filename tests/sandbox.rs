@@ -58,7 +58,7 @@ async fn live_and_die(flavor: Flavor) -> Result<(), SandboxError> {
     let folders: Vec<_> = cluster.servers().map(|server| server.folder().to_owned()).collect();
     let processes: Vec<_> = cluster.servers().map(|server| server.pid().unwrap()).collect();
     assert_eq!((folders.len(), processes.len()), (3, 3));
-    cluster.replicas[0].freeze()?;
+    cluster.replicas[0].freeze().await?;
     drop(cluster);
     for folder in folders {
         assert!(!folder.exists(), "{}", folder.display());
@@ -128,7 +128,7 @@ async fn stops_and_starts(cluster: &Cluster) -> Result<(), SandboxError> {
 
 async fn freezes(cluster: &Cluster) -> Result<(), SandboxError> {
     let replica = &cluster.replicas[1];
-    replica.freeze()?;
+    replica.freeze().await?;
     let answer = timeout(Duration::from_millis(300), replica.exec("SELECT 1")).await;
     assert!(answer.is_err(), "a frozen server answers: {answer:?}");
     replica.thaw()?;

@@ -20,7 +20,7 @@ use crate::{
     protocol::{
         Capabilities, ResponseTracker, ServerError, Shape, code, gtid::Position, put_packets, query_attributes,
     },
-    sql::{Effects, Kind, asks_connection_id},
+    sql::{Effects, Kind, asks_connection_id, changes_stored_code},
 };
 
 /// Why there is no complete reply. Unless it says so, the connection is of no use any more.
@@ -254,8 +254,7 @@ impl Session {
         };
         let told = Doubt::spread(self.doubt, request.statement);
         let asks_for_files = request.statement.effects.has(Effects::LOCAL_INFILE);
-        let may_change_code =
-            request.statement.kind >= Kind::Ddl && crate::sql::changes_stored_code(request.sql, self.mode());
+        let may_change_code = request.statement.kind >= Kind::Ddl && changes_stored_code(request.sql, self.mode());
         let files = asks_for_files.then(|| (request.sql, self.mode()));
         let mut observer = ReplyObserver {
             state: &mut self.state,

@@ -8,7 +8,7 @@ use super::{
     relay::{Observer, Verdict, replace_payload},
 };
 use crate::{
-    context::Context,
+    context::{Context, Looks},
     protocol::{
         Capabilities, Control, ControlKind, HEADER, Header, Malformed, OkPacket, Prepared, ServerError, Status,
         wire::put_lenenc_bytes,
@@ -115,7 +115,7 @@ pub struct ReplyObserver<'a> {
     /// Who is told of commits, for reads that must see those of all sessions; None: there are none.
     pub commits: Option<&'a Context>,
     /// Who is told that the statement has changed stored code; None: it has not.
-    pub looks: Option<&'a crate::context::Looks>,
+    pub looks: Option<&'a Looks>,
     /// The id that a prepared statement gets towards the client.
     pub statement_id: u32,
     /// The client's own id, if that is what the statement asks for and all that it asks for.

@@ -1,7 +1,7 @@
 //! One child process: it dies with us, whichever thread started it, and can be signalled and waited for.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io,
     path::Path,
     process::{Command, Stdio},
@@ -96,6 +96,17 @@ impl Process {
             .output()
             .map_err(|error| error.to_string())?;
         if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+    }
+
+    /// Whether every thread stands still. A signal that stops the process reaches them one after the other.
+    pub(super) fn is_still(&self) -> bool {
+        let Ok(threads) = fs::read_dir(format!("/proc/{}/task", self.pid)) else { return true };
+        threads.flatten().all(|thread| {
+            // proc_pid_stat(5): the state follows the name, which ends at the last ')'. A thread may be gone by now.
+            let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
+            !matches!(state, Some('R' | 'S' | 'D'))
+        })
     }
 }
 

@@ -20,8 +20,8 @@ use super::{
 
 const START_LIMIT: Duration = Duration::from_secs(120);
 const STOP_LIMIT: Duration = Duration::from_secs(30);
-/// Between two looks at a server that is starting.
-const START_POLL: Duration = Duration::from_millis(15);
+/// Between two looks at a server that is starting, or is being stopped in its tracks.
+const POLL: Duration = Duration::from_millis(15);
 const PORT_ATTEMPTS: u32 = 100;
 
 /// Whether a server starts writable.
@@ -107,8 +107,14 @@ impl Server {
     }
 
     /// Stops the process in its tracks (SIGSTOP): connections stay open and nothing answers.
-    pub fn freeze(&self) -> Result<(), SandboxError> {
-        self.signal(Signal::Freeze)
+    pub async fn freeze(&self) -> Result<(), SandboxError> {
+        self.signal(Signal::Freeze)?;
+        let still = async {
+            while self.process().as_ref().is_some_and(|process| !process.is_still()) {
+                sleep(POLL).await;
+            }
+        };
+        timeout(STOP_LIMIT, still).await.map_err(|_| self.timed_out("freeze", STOP_LIMIT))
     }
 
     /// Lets a frozen process go on.
@@ -202,7 +208,7 @@ impl Server {
                 if self.socket().exists() && self.exec("SELECT 1").await.is_ok() {
                     return Ok(());
                 }
-                sleep(START_POLL).await;
+                sleep(POLL).await;
             }
             Err(SandboxError::Died { server: self.name.clone(), log: self.log_tail() })
         };
