@@ -143,6 +143,19 @@ async fn make_schemas(cluster: &Cluster, place: usize) {
     root.disconnect().await.unwrap();
 }
 
+/// Takes the schemas of one program away, and from the logs what replicas have read: all programs together write
+/// gigabytes.
+async fn drop_schemas(cluster: &Cluster, place: usize) {
+    for way in Way::ALL {
+        cluster.writer.exec(&format!("DROP DATABASE {}", way.schema(place))).await.unwrap();
+    }
+    cluster.wait_caught_up().await.unwrap();
+    for server in cluster.servers() {
+        server.exec("FLUSH LOGS").await.unwrap();
+        server.exec("PURGE BINARY LOGS BEFORE NOW() + INTERVAL 1 DAY").await.unwrap();
+    }
+}
+
 /// What all programs share.
 struct Stage {
     cluster: Cluster,
@@ -162,6 +175,7 @@ impl Stage {
         front.ended().await;
         let metrics = reads.context.metrics.clone();
         reads.ended().await;
+        drop_schemas(&self.cluster, place).await;
         compared.and_then(|expected| elsewhere(&metrics, expected)).err()
     }
 
