@@ -19,7 +19,7 @@ use crate::{
     context::{Calls, Entry},
     net::{Method, Part, Stream},
     protocol::{Capabilities, ProxyHeader, ServerError, login::Attributes},
-    session::SessionState,
+    session::{SessionState, Untold},
     sql::Dialect,
 };
 
@@ -156,6 +156,7 @@ impl Session {
             nonce,
             state: SessionState::new(None),
             tracking: None,
+            untold: Untold::default(),
             held: None,
             parked: None,
             reading: false,

@@ -23,7 +23,7 @@ use crate::{
         login::ChangeUser,
         query_attributes,
     },
-    session::{self, SessionState, Value},
+    session::{self, SessionState, Untold, Value},
     sql::{self, Dialect, Effects, Kind, Mode, Statement, Victim},
     telemetry::{Pin, Reason},
 };
@@ -272,7 +272,7 @@ impl Session {
         self.let_go().await;
         self.last_used = None;
         self.state.reset(self.mode().dialect);
-        self.tracking = None;
+        (self.tracking, self.untold) = (None, Untold::default());
         self.statements.clear();
         self.keep_ignoring_space();
         self.local_ok().await
@@ -330,7 +330,7 @@ impl Session {
         let required = self.state.required().cloned();
         self.identity = Arc::new(identity);
         self.state = SessionState::new(None);
-        self.tracking = None;
+        (self.tracking, self.untold) = (None, Untold::default());
         self.state.require(required);
         self.keep_ignoring_space();
         self.statements.clear();

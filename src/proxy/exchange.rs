@@ -5,7 +5,7 @@ use std::{borrow::Cow, cell::Cell, sync::Arc, time::Duration};
 use super::{
     calls::{self, Procedure},
     front::{prepare_again, read_alignment, wait_query, waited},
-    inquire::Doubt,
+    inquire::{Doubt, may_change_session},
     observe::{Exchanged, ReplyObserver},
     prepared::Legs,
     relay::{Relay, RelayError},
@@ -265,6 +265,8 @@ impl Session {
             overdue,
             capabilities: self.capabilities,
             tracking,
+            untold: &mut self.untold,
+            may_change_session: may_change_session(&request.statement),
             withhold: request.withhold,
             commits: uses_global(&config).then_some(&*self.worker.context),
             looks: may_change_code.then_some(&self.worker.context.looks),

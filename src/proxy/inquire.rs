@@ -13,9 +13,9 @@ use super::{
     session::{End, Held, OWN_COMMAND, Session},
 };
 use crate::{
-    backend::ConnectError,
-    protocol::{Malformed, OkPacket, code, query_attributes},
-    session::{Fate, Pins},
+    backend::{ConnectError, Reports, ServerConnection},
+    protocol::{Capabilities, Malformed, OkPacket, Status, code, query_attributes},
+    session::{Boundary, Fate, Pins},
     sql::{Dialect, Effects, Kind, Statement, sets_only_tracking},
     telemetry::Pin,
 };
@@ -64,6 +64,9 @@ impl Session {
             // What a `SET` left behind that failed is not what its text says.
             let effects = effects.without(Effects::VARIABLE_LITERAL);
             self.doubt = Some(Doubt { kind, effects, failed });
+        }
+        if exchanged.error.is_some() && may_have_changed(statement) && self.mode().dialect == Dialect::MariaDb {
+            self.untold.expect();
         }
     }
 
@@ -130,13 +133,13 @@ impl Session {
         }
         if let Some(doubt) = self.doubt.take() {
             let Doubt { kind, effects, failed } = doubt;
-            let stored_code = kind.may_run_stored_code(effects);
+            let may_have_changed = may_have_changed(&Statement { kind, effects, hint: None });
             held.lease.connection_mut().mark_dirty();
             self.observe_command(held, doubt, &[&[code::PING]]).await?;
             // MariaDB keeps what failed code, or the part of a SET that did not fail, has changed for its next report, and a
             // ping reports nothing.
             let mute = held.lease.connection().dialect() == Dialect::MariaDb && self.state.fate() == Fate::Return;
-            if failed && (stored_code || kind == Kind::Set || effects.has(Effects::MULTI)) && mute {
+            if failed && may_have_changed && mute {
                 let capabilities = held.lease.connection().capabilities;
                 let [begin, rollback] =
                     ["BEGIN", ROLLBACK].map(|sql| query_attributes::query(capabilities, sql.as_bytes()));
@@ -160,8 +163,40 @@ impl Session {
     async fn observe_command(&mut self, held: &mut Held, doubt: Doubt, commands: &[&[u8]]) -> Result<(), ConnectError> {
         let scratch = self.worker.scratch.clone();
         for payload in held.lease.connection_mut().told(commands, &scratch).await? {
-            self.state.observe(&OkPacket::parse(&payload)?, doubt.kind, doubt.effects);
+            let ok = OkPacket::parse(&payload)?;
+            let before = self.state.in_explicit_transaction();
+            self.state.observe(&ok, doubt.kind, doubt.effects);
+            let boundary = Boundary::of(before, self.state.in_explicit_transaction(), false);
+            self.keep_untold(held.lease.connection(), &ok, boundary);
         }
         Ok(())
     }
+
+    /// Keeps what the client would have been told of a report that only Weir has heard.
+    fn keep_untold(&mut self, connection: &ServerConnection, ok: &OkPacket<'_>, boundary: Boundary) {
+        if !ok.status.has(Status::SESSION_STATE_CHANGED) || !self.capabilities.has(Capabilities::SESSION_TRACK) {
+            return;
+        }
+        let tracking = self.tracking.as_deref().unwrap_or(&connection.tracking);
+        let told = match connection.reports {
+            Reports::All => tracking.told(ok.changes, boundary),
+            Reports::Chosen => Some(ok.changes.to_vec()),
+        };
+        self.untold.keep(&told.unwrap_or_default(), connection.dialect());
+    }
+}
+
+/// Whether a statement may change something of the session by itself, and not only what a transaction is told of.
+pub fn may_change_session(statement: &Statement<'_>) -> bool {
+    const CHANGING: [Effects; 4] =
+        [Effects::UNKNOWN_FUNCTION, Effects::USER_VARIABLE, Effects::TEMPORARY_TABLE, Effects::MULTI];
+    let Statement { kind, effects, .. } = *statement;
+    let harmless = matches!(kind, Kind::Read | Kind::Diagnostics | Kind::Begin(_) | Kind::Transaction | Kind::Write);
+    !harmless || CHANGING.into_iter().any(|effect| effects.has(effect))
+}
+
+/// Whether a statement that failed may have changed something of the session before that.
+fn may_have_changed(statement: &Statement<'_>) -> bool {
+    let Statement { kind, effects, .. } = *statement;
+    kind.may_run_stored_code(effects) || kind == Kind::Set || effects.has(Effects::MULTI)
 }

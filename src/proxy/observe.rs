@@ -13,7 +13,7 @@ use crate::{
         Capabilities, Control, ControlKind, HEADER, Header, Malformed, OkPacket, Prepared, ServerError, Status,
         wire::put_lenenc_bytes,
     },
-    session::{Boundary, SessionState, Tracking},
+    session::{Boundary, SessionState, Tracking, Untold},
     sql::{Dialect, Kind, Mode, Statement, asks_for_file},
     telemetry::Pin,
 };
@@ -111,6 +111,10 @@ pub struct ReplyObserver<'a> {
     pub capabilities: Capabilities,
     /// What of the server's reports the client chose to be told; None: the server reports just that.
     pub tracking: Option<&'a Tracking>,
+    /// What of earlier statements the client has yet to hear.
+    pub untold: &'a mut Untold,
+    /// The statement may change the session by itself.
+    pub may_change_session: bool,
     pub withhold: Withhold,
     /// Who is told of commits, for reads that must see those of all sessions; None: there are none.
     pub commits: Option<&'a Context>,
@@ -158,11 +162,7 @@ impl ReplyObserver<'_> {
         self.state.observe(&ok, self.statement.kind, self.statement.effects);
         let after = self.state.in_explicit_transaction();
         let begins = after && matches!(self.statement.kind, Kind::Begin(_));
-        let boundary = match (before, after) {
-            (false, false) => Boundary::Outside,
-            (true, true) if !begins => Boundary::Within,
-            _ => Boundary::Crossed,
-        };
+        let boundary = Boundary::of(before, after, begins);
         if let Some((commits, position)) = self.commits.zip(self.state.required()) {
             // Before the client hears of it: it may tell others.
             commits.commit(position);
@@ -170,11 +170,12 @@ impl ReplyObserver<'_> {
         if let Some(looks) = self.looks {
             looks.want();
         }
-        if ok.status.has(Status::SESSION_STATE_CHANGED) && !self.is_told_all() {
-            let told = self.told(&ok, boundary, payload.first().copied().unwrap_or_default());
-            return replace_payload(packet, &told).map(Verdict::Pass);
+        let as_reported = !ok.status.has(Status::SESSION_STATE_CHANGED) || self.is_told_all();
+        if as_reported && self.untold.is_empty() {
+            return Ok(Verdict::Pass(control.length));
         }
-        Ok(Verdict::Pass(control.length))
+        let told = self.told(&ok, boundary, payload.first().copied().unwrap_or_default());
+        replace_payload(packet, &told).map(Verdict::Pass)
     }
 
     fn eof(&mut self, control: Control, packet: &mut [u8]) -> Result<Verdict, Malformed> {
@@ -266,9 +267,17 @@ impl ReplyObserver<'_> {
     }
 
     /// The OK packet as the client is told it.
-    fn told(&self, ok: &OkPacket<'_>, boundary: Boundary, header: u8) -> Vec<u8> {
-        let told = self.chosen().and_then(|tracking| tracking.told(ok.changes, boundary));
-        let status = if told.is_none() { ok.status.without(Status::SESSION_STATE_CHANGED) } else { ok.status };
+    fn told(&mut self, ok: &OkPacket<'_>, boundary: Boundary, header: u8) -> Vec<u8> {
+        let told = match ok.status.has(Status::SESSION_STATE_CHANGED) {
+            true if self.is_told_all() => Some(ok.changes.to_vec()),
+            true => self.chosen().and_then(|tracking| tracking.told(ok.changes, boundary)),
+            false => None,
+        };
+        let told = self.untold.tell(told, self.dialect, self.may_change_session);
+        let status = match told {
+            Some(_) => ok.status.with(Status::SESSION_STATE_CHANGED),
+            None => ok.status.without(Status::SESSION_STATE_CHANGED),
+        };
         let kept = told.unwrap_or_default();
         let mut out = Vec::with_capacity(16 + ok.info.len() + kept.len());
         OkPacket { status, changes: &kept, ..*ok }.put(&mut out, header);
@@ -306,6 +315,8 @@ mod tests {
             overdue: &Cell::new(false),
             capabilities,
             tracking: Some(&tracking),
+            untold: &mut Untold::default(),
+            may_change_session: true,
             withhold: Withhold::Nothing,
             commits: None,
             looks: None,

@@ -19,7 +19,7 @@ use crate::{
     context::{Calls, Entry, Kill},
     net::{PacketStream, ReadError, Scratch},
     protocol::{Capabilities, Command, OkPacket, ServerError, Status, greeting::Nonce},
-    session::{Fate, SessionState, Tracking},
+    session::{Fate, SessionState, Tracking, Untold},
     telemetry::Pin,
 };
 
@@ -44,6 +44,8 @@ pub struct Session {
     pub(super) state: SessionState,
     /// What the client chose to be told of its session; None: it has not chosen.
     pub(super) tracking: Option<Arc<Tracking>>,
+    /// What of it the client has yet to hear.
+    pub(super) untold: Untold,
     pub(super) held: Option<Held>,
     /// The connection with its temporary tables, while a statement runs beside it.
     pub(super) parked: Option<Parked>,
@@ -249,7 +251,10 @@ impl Session {
     }
 
     async fn send_ok_status(&mut self, status: Status) -> Result<(), End> {
-        let ok = OkPacket { affected_rows: 0, insert_id: 0, status, warnings: 0, info: b"", changes: b"" };
+        let told = self.untold.tell(None, self.mode().dialect, false);
+        let status = if told.is_some() { status.with(Status::SESSION_STATE_CHANGED) } else { status };
+        let changes = told.unwrap_or_default();
+        let ok = OkPacket { affected_rows: 0, insert_id: 0, status, warnings: 0, info: b"", changes: &changes };
         let mut payload = Vec::with_capacity(8);
         ok.put(&mut payload, 0);
         self.client.write_payload(&payload).await.map_err(|_| End::Client)

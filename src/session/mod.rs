@@ -10,6 +10,7 @@ mod reports;
 mod settings;
 mod state;
 mod tracking;
+mod untold;
 mod user_variables;
 
 pub use belongings::Aside;
@@ -18,4 +19,5 @@ pub use pins::Pins;
 pub use settings::{Settings, Step, Value};
 pub use state::{CHARACTER_SETS, Fate, SessionState};
 pub use tracking::{Boundary, Tracking};
+pub use untold::Untold;
 pub use user_variables::TextCharset;

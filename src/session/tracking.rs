@@ -20,7 +20,7 @@ const NAMES: [&str; 5] = [
 ];
 
 /// The types of changes in an OK packet.
-mod kind {
+pub(super) mod kind {
     pub const VARIABLE: u8 = 0;
     pub const SCHEMA: u8 = 1;
     pub const STATE: u8 = 2;
@@ -37,6 +37,17 @@ pub enum Boundary {
     /// It was there before, and is there still, or again.
     Within,
     Outside,
+}
+
+impl Boundary {
+    /// `before` and `after`: whether there is a transaction that `BEGIN` opened; `begins`: the statement opens one.
+    pub fn of(before: bool, after: bool, begins: bool) -> Self {
+        match (before, after) {
+            (false, false) => Self::Outside,
+            (true, true) if !begins => Self::Within,
+            _ => Self::Crossed,
+        }
+    }
 }
 
 /// One client's choice, or that of a fresh session.
@@ -92,8 +103,7 @@ impl Tracking {
     /// The part of an OK packet's `reported` changes that is asked for; None: nothing of what is asked for has changed.
     pub fn told(&self, reported: &[u8], boundary: Boundary) -> Option<Vec<u8>> {
         let (mut variables, mut rest, mut unsaid) = (Vec::new(), Vec::new(), false);
-        let mut reader = Reader::new(reported);
-        while let (Ok(kind), Ok(body)) = (reader.u8("change type"), reader.lenenc_bytes("change")) {
+        for Entry { kind, body } in entries(reported) {
             let entry = || [&[kind][..], &lenenc_bytes(body)].concat();
             match (kind, boundary) {
                 (kind::VARIABLE, _) => {
@@ -170,6 +180,42 @@ impl Tracking {
     fn value(&self, place: usize) -> &[u8] {
         self.values.get(place).map(AsRef::as_ref).unwrap_or_default()
     }
+}
+
+/// One of the changes in an OK packet. Of variables there may be several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Entry<'a> {
+    pub kind: u8,
+    pub body: &'a [u8],
+}
+
+impl Entry<'_> {
+    /// Whether it is about the session, and not about a transaction.
+    pub fn is_of_session(&self) -> bool {
+        match self.kind {
+            kind::VARIABLE => self.variable() != Some(b"last_gtid"),
+            kind::SCHEMA | kind::STATE => true,
+            _ => false,
+        }
+    }
+
+    /// Whether it leaves nothing to tell of `other`.
+    pub fn replaces(&self, other: &Self) -> bool {
+        self.kind == other.kind && (self.kind != kind::VARIABLE || self.variable() == other.variable())
+    }
+
+    /// The name of its first variable.
+    fn variable(&self) -> Option<&[u8]> {
+        Reader::new(self.body).lenenc_bytes("variable name").ok()
+    }
+}
+
+/// The changes in an OK packet, up to the first malformed one.
+pub(super) fn entries(reported: &[u8]) -> impl Iterator<Item = Entry<'_>> {
+    let mut reader = Reader::new(reported);
+    std::iter::from_fn(move || {
+        Some(Entry { kind: reader.u8("change type").ok()?, body: reader.lenenc_bytes("change").ok()? })
+    })
 }
 
 fn is_on(value: &[u8]) -> bool {

@@ -313,3 +313,53 @@ pub const SEQUENCES: &[(&str, &[Say])] = &[
         &[Query("CREATE TEMPORARY TABLE x (id INT)"), Query("SELECT 1/0"), Query("SHOW WARNINGS")],
     ),
 ];
+
+/// The same, to a client that is told what changes in its session. One thing at a time: in what order servers tell of
+/// several depends on what is tracked.
+pub const TOLD: &[(&str, &[Say])] = &[
+    (
+        "what a failed CALL has changed is told when a server tells it",
+        &[
+            Query("CREATE PROCEDURE p() BEGIN SET @p = 1; SIGNAL SQLSTATE '45000'; END"),
+            Query("SET SESSION session_track_state_change = 1"),
+            Query("CALL p()"),
+            Query("INSERT INTO t (v) VALUES (1)"),
+            Query("INSERT INTO t (v) VALUES (1)"),
+            Query("CALL p()"),
+            Query("SELECT v FROM t"),
+            Query("SET @x = 1"),
+        ],
+    ),
+    (
+        "in a transaction, too",
+        &[
+            Query("CREATE PROCEDURE p() BEGIN SET @p = 1; SIGNAL SQLSTATE '45000'; END"),
+            Query("SET SESSION session_track_state_change = 1"),
+            Query("BEGIN"),
+            Query("CALL p()"),
+            Query("INSERT INTO t (v) VALUES (1)"),
+            Query("COMMIT"),
+        ],
+    ),
+    (
+        "and with what is told of the transaction",
+        &[
+            Query("CREATE PROCEDURE p() BEGIN SET @p = 1; SIGNAL SQLSTATE '45000'; END"),
+            Query("SET SESSION session_track_state_change = 1, session_track_transaction_info = 'CHARACTERISTICS'"),
+            Query("CALL p()"),
+            Query("SHOW WARNINGS"),
+            Query("START TRANSACTION"),
+            Query("COMMIT"),
+        ],
+    ),
+    (
+        "or to a ping",
+        &[
+            Query("CREATE PROCEDURE p() BEGIN SET @p = 1; SIGNAL SQLSTATE '45000'; END"),
+            Query("SET SESSION session_track_state_change = 1"),
+            Query("CALL p()"),
+            Ping,
+            Query("INSERT INTO t (v) VALUES (1)"),
+        ],
+    ),
+];

@@ -120,7 +120,9 @@ const TOLERATED: &[Tolerance] = &[
         reason: "FOUND_ROWS() after what found none: it is that of the last SELECT, which may have run on another \
                  server",
         mask: |Moment { step, before, .. }, reply| {
-            let found = |before: (&Step, &Reply)| before.0.text().starts_with("SELECT") && before.1.len() > 1;
+            let failed = |reply: &Reply| raw::error(reply).is_some();
+            let found =
+                |(step, reply): (&Step, &Reply)| step.text().starts_with("SELECT") && reply.len() > 1 && !failed(reply);
             if step.text().contains("FOUND_ROWS()") && !before.is_some_and(found) {
                 reply.clear();
             }
@@ -128,11 +130,14 @@ const TOLERATED: &[Tolerance] = &[
     },
     Tolerance {
         reason: "ROW_COUNT() behind a command that is no statement, through which servers keep it or not, wherever it is; \
-                 behind a SHOW that failed, in which MariaDB leaves what ran before it, and a CALL, in which MySQL does",
+                 behind a SHOW or a DESCRIBE that failed, in which MariaDB leaves what ran before it, and a CALL, in \
+                 which MySQL does",
         mask: |Moment { step, before, flavor, .. }, reply| {
             let tells = |(before, answer): (&Step, &Reply)| match flavor {
                 Flavor::MySql9 if before.calls() => false,
-                Flavor::MariaDb if before.text().starts_with("SHOW") && warned(answer) => false,
+                Flavor::MariaDb if ["SHOW", "DESC"].iter().any(|verb| before.text().starts_with(verb)) => {
+                    !warned(answer)
+                }
                 _ => matches!(before, Step::Query(_) | Step::Execute { .. }),
             };
             if step.text().contains("ROW_COUNT()") && !before.is_some_and(tells) {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::{
-    bed::raw::{Answer, Card, Raw},
+    bed::raw::{self, Answer, Card, Raw},
     fixtures,
     script::{Script, Step},
 };
@@ -17,6 +17,13 @@ pub struct Seen {
     pub replies: Vec<Reply>,
     /// How the connection broke, if it did.
     pub broken: Option<String>,
+}
+
+impl Seen {
+    /// Whether the server ended a deadlock with an error.
+    pub fn deadlocked(&self) -> bool {
+        self.replies.iter().filter_map(|reply| raw::error(reply)).any(|error| error.code == 1213)
+    }
 }
 
 /// Plays `script` in the schema `schema`, which is made anew. A connection that breaks ends it.
