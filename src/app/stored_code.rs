@@ -41,7 +41,10 @@ pub async fn watch(context: Arc<Context>) {
             let looked = timeout(LOOK, eye.look(&context, &config, writer, want)).await;
             eye.rest(looked.is_err());
         }
-        context.looks.answer(want);
+        // Before there was one, nothing is known, and the first statements wait.
+        if writer.is_some() || eye.server.is_some() {
+            context.looks.answer(want);
+        }
         let id = writer.map(|writer| writer.id);
         let another = async {
             // A watch whose sender is gone ends with Weir.

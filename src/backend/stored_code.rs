@@ -51,10 +51,7 @@ pub async fn look(conn: &mut Conn, dialect: Dialect, limit: Duration) -> Result<
     );
     let mut found: BTreeSet<_> = conn.query::<Row, _>(routines).await?.into_iter().filter_map(stored).collect();
     found.extend(conn.query::<Row, _>(triggers).await?.into_iter().filter_map(stored));
-    // Without anything that they could lead to, views are what they seem.
-    if !found.is_empty() {
-        found.extend(conn.query::<Row, _>(views).await?.into_iter().filter_map(stored));
-    }
+    found.extend(conn.query::<Row, _>(views).await?.into_iter().filter_map(stored));
     Ok(found)
 }
 

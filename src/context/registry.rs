@@ -64,6 +64,8 @@ struct Live {
     /// It runs a statement there, or holds one of its connections.
     on_server: bool,
     pin: Option<Pin>,
+    /// The connection by whose id the session knows itself.
+    known_by: Option<(Arc<Server>, u32)>,
     reason: Option<Reason>,
     statements: u64,
 }
@@ -109,6 +111,7 @@ impl Registry {
             server: None,
             on_server: false,
             pin: None,
+            known_by: None,
             reason: None,
             statements: 0,
         };
@@ -127,6 +130,15 @@ impl Registry {
 
     pub fn find(&self, id: u32) -> Option<Arc<SessionHandle>> {
         self.sessions().get(&id).cloned()
+    }
+
+    /// The session that knows itself by the id of a server's connection.
+    pub fn find_known_by(&self, server: &Arc<Server>, thread: u32) -> Option<Arc<SessionHandle>> {
+        let knows = |handle: &&Arc<SessionHandle>| {
+            let live = handle.live();
+            live.known_by.as_ref().is_some_and(|(at, id)| *id == thread && Arc::ptr_eq(at, server))
+        };
+        self.sessions().values().find(knows).cloned()
     }
 
     pub fn all(&self) -> Vec<Arc<SessionHandle>> {
@@ -203,6 +215,11 @@ impl SessionHandle {
         if live.schema.as_deref().map(str::as_bytes) != schema {
             live.schema = schema.map(|name| String::from_utf8_lossy(name).into_owned());
         }
+    }
+
+    /// The session knows itself by the id of this connection, and no longer by another one's.
+    pub fn is_known_by(&self, connection: Option<(Arc<Server>, u32)>) {
+        self.live().known_by = connection;
     }
 
     /// It has no connections of its own any more.

@@ -21,6 +21,7 @@ use crate::{
         Capabilities, ResponseTracker, ServerError, Shape, code, gtid::Position, put_packets, query_attributes,
     },
     sql::{Effects, Kind, asks_connection_id, changes_stored_code},
+    telemetry::Pin,
 };
 
 /// Why there is no complete reply. Unless it says so, the connection is of no use any more.
@@ -238,8 +239,10 @@ impl Session {
         let scratch = self.worker.scratch.clone();
         let tracker = ResponseTracker::new(request.shape, connection.capabilities).starting_at(sequence);
         let columns = self.columns(request, connection.capabilities);
-        let asks_id =
-            request.statement.effects.has(Effects::CONNECTION) && asks_connection_id(request.sql, self.mode());
+        // Who knows the server's is told nothing else.
+        let asks_id = request.statement.effects.has(Effects::CONNECTION)
+            && !self.state.pins().has(Pin::ConnectionId)
+            && asks_connection_id(request.sql, self.mode());
         let own_id = asks_id.then_some(self.entry.handle.id);
         let tracker = tracker.renumbering(connection.packets.miscounts());
         let mut tracker = tracker.showing_columns(columns.is_some()).showing_rows(asks_id);

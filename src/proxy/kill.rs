@@ -1,8 +1,11 @@
 //! `KILL` names Weir's ids: who may stop whom. How a statement is stopped on its server is `beside`'s business.
 
+use std::sync::Arc;
+
 use super::session::{End, Session};
 use crate::{
-    context::Kill,
+    config::Route,
+    context::{Kill, SessionHandle},
     protocol::ServerError,
     sql::{self, Victim},
 };
@@ -22,9 +25,23 @@ impl Session {
         }
     }
 
+    /// The session with an id of Weir's, or with one of the writer's connections, if that is what the session knows. Any
+    /// other connection of a server may be somebody else's by now.
+    fn named(&self, id: u32) -> Option<Arc<SessionHandle>> {
+        let sessions = &self.worker.context.sessions;
+        sessions.find(id).or_else(|| {
+            let cluster = self.worker.cluster();
+            let place = match &self.route {
+                Route::Server(server) => cluster.place_of(server.as_str().as_bytes()),
+                _ => cluster.writer(),
+            };
+            sessions.find_known_by(&cluster.members.get(place?)?.server, id)
+        })
+    }
+
     /// Kills a session of this Weir. Users may kill what is theirs.
     pub async fn kill(&mut self, id: u64, what: Kill) -> Result<(), End> {
-        let found = u32::try_from(id).ok().and_then(|id| self.worker.context.sessions.find(id));
+        let found = u32::try_from(id).ok().and_then(|id| self.named(id));
         match found {
             None => self.send_error(&ServerError::unknown_thread(id)).await,
             Some(handle) if handle.user() != *self.identity.user => {

@@ -69,6 +69,7 @@ impl Session {
             .with(Effects::TEMPORARY_TABLE)
             .with(Effects::HANDLER)
             .with(Effects::ROLE)
+            .with(Effects::CONNECTION_ID)
             .with(Effects::LEAVING_CODE);
         (statement.effects.any(LEAVING) || statement.kind == Kind::TextPrepared)
             && self.is_in_read_only_transaction_on_replica()

@@ -1,6 +1,7 @@
-//! Reads beside a temporary table. A session that is pinned by nothing else still reads from replicas what is not in its
-//! temporary tables: such a read, and a question about it, runs as if the session held no connection. What a replica does
-//! not find, because a stored function looks for a temporary table, runs where the table is.
+//! Reads beside a temporary table, or beside a connection whose id the session knows. A session that is pinned by nothing
+//! else still reads from replicas what is not in its temporary tables: such a read, and a question about it, runs as if
+//! the session held no connection. What a replica does not find, because a stored function looks for a temporary table,
+//! runs where the table is.
 
 use super::{
     linger::asks_for_counts,
@@ -16,6 +17,9 @@ use crate::{
     telemetry::Pin,
 };
 
+/// The pins beside which there are reads.
+const BESIDE: [Pin; 2] = [Pin::TemporaryTable, Pin::ConnectionId];
+
 /// The connection with the temporary tables, and what pins the session to it.
 pub struct Parked {
     held: Held,
@@ -25,8 +29,8 @@ pub struct Parked {
 impl Session {
     /// Whether a request is to run beside the connection that the session holds.
     pub(super) fn runs_beside(&self, config: &Config, request: &Request<'_>) -> bool {
-        let only_tables = self.state.pins() == Pins::of(Pin::TemporaryTable);
-        if !only_tables || self.held.is_none() || !self.state.autocommit() || !config.pool.multiplex {
+        let others = BESIDE.iter().fold(self.state.pins(), |pins, pin| pins.without(Pins::of(*pin)));
+        if !others.is_empty() || self.held.is_none() || !self.state.autocommit() || !config.pool.multiplex {
             return false;
         }
         // Who asks for counts would find the replica's connection with somebody else by then.

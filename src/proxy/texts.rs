@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     backend::{ConnectError, ServerConnection},
+    config::Route,
     session::{Settings, TextCharset},
     sql::{self, Dialect, Effects, Kind, Literal, Statement},
     telemetry::Pin,
@@ -62,6 +63,9 @@ impl Session {
             _ => {}
         }
         self.state.observe_text(&statement, request.sql, self.mode());
+        if statement.effects.has(Effects::CONNECTION_ID) && self.lives_on(held) {
+            self.state.set_pin(Pin::ConnectionId, true);
+        }
         if statement.effects.has(Effects::VARIABLE_LITERAL) {
             let charset = charset_of_texts(self.state.settings(), held.lease.connection());
             match self.assigned(request) {
@@ -72,6 +76,20 @@ impl Session {
         if statement.effects.has(Effects::ADVISORY_LOCK) && self.state.pins().has(Pin::AdvisoryLock) {
             self.unread.get_or_insert_default();
         }
+    }
+
+    /// Lets others find the session by the id of a connection that it is about to be told.
+    pub(super) fn become_known(&self, held: &Held, request: &Request<'_>) {
+        if request.ran().effects.has(Effects::CONNECTION_ID) && self.lives_on(held) {
+            self.entry.handle.is_known_by(Some((held.server.clone(), held.lease.connection().thread)));
+        }
+    }
+
+    /// Whether a connection whose id the session was told is the one that it would have with a single server: not one of
+    /// a replica that was asked by name. Who shares no connections has the same ever after.
+    fn lives_on(&self, held: &Held) -> bool {
+        let at_home = self.route != Route::Split || self.worker.cluster().is_writer(&held.server);
+        at_home && self.worker.config().pool.multiplex
     }
 
     /// Whether a request may have set a character set by a number: the collation that it stands for is not reported.

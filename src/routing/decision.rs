@@ -182,6 +182,7 @@ fn by_effect(effects: Effects) -> Option<Reason> {
         (Effects::DIAGNOSTICS, Reason::Diagnostics),
         (Effects::CALC_FOUND_ROWS, Reason::Diagnostics),
         (Effects::CONNECTION, Reason::ConnectionState),
+        (Effects::CONNECTION_ID, Reason::ConnectionState),
         (Effects::TEMPORARY_TABLE, Reason::TemporaryTable),
         (Effects::FILE, Reason::File),
         (Effects::SESSION_TRACKING, Reason::SessionStatement),

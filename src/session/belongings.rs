@@ -280,6 +280,7 @@ fn is_plain(statement: &Statement<'_>) -> bool {
         Effects::SESSION_TRACKING,
         Effects::ROLE,
         Effects::TEMPORARY_TABLE,
+        Effects::CONNECTION_ID,
         Effects::MULTI,
     ];
     let called = kind == Kind::Write && effects.has(Effects::UNKNOWN_FUNCTION);

@@ -4,6 +4,7 @@
 //! both ways, because the servers behind us need not be of one version. What one reading means is left to `reading`.
 
 use super::comment::Gates;
+use super::connection_id::asks_connection_id;
 use super::facts::{Effects, Kind, Mode, Statement};
 use super::reading::{self, Reading};
 use super::tracking;
@@ -24,6 +25,11 @@ pub fn classify(sql: &[u8], mode: Mode) -> Statement<'_> {
         facts.effects = facts.effects.without(Effects::USER_VARIABLE).with(effect);
     } else if facts.kind == Kind::Read && facts.effects == Effects::CONNECTION && tracking::shows_tracking(sql, mode) {
         facts.effects = facts.effects.with(Effects::SESSION_TRACKING);
+    } else if facts.kind == Kind::Read
+        && facts.effects == Effects::CONNECTION.with(Effects::CONNECTION_ID)
+        && asks_connection_id(sql, mode)
+    {
+        facts.effects = Effects::CONNECTION;
     }
     facts
 }

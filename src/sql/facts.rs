@@ -131,8 +131,11 @@ impl Effects {
     pub const HIDING_CODE: Self = Self(1 << 25);
     /// The same, reported or not; with `UNKNOWN_FUNCTION`. Not a fact of the text alone: the session adds it.
     pub const LEAVING_CODE: Self = Self(1 << 26);
+    /// The id of the server connection is told or used, as by `CONNECTION_ID()`, in more than a `SELECT` of it alone;
+    /// with `CONNECTION`.
+    pub const CONNECTION_ID: Self = Self(1 << 27);
 
-    const NAMES: [(Self, &'static str); 27] = [
+    const NAMES: [(Self, &'static str); 28] = [
         (Self::LOCKING_READ, "locking-read"),
         (Self::USER_VARIABLE, "user-variable"),
         (Self::SYSTEM_VARIABLE, "system-variable"),
@@ -160,6 +163,7 @@ impl Effects {
         (Self::KILL, "kill"),
         (Self::HIDING_CODE, "hiding-code"),
         (Self::LEAVING_CODE, "leaving-code"),
+        (Self::CONNECTION_ID, "connection-id"),
     ];
 
     /// Every effect.

@@ -39,6 +39,7 @@ enum Home {
 
 const ADVISORY_LOCK: Call = Call::Effect(Effects::ADVISORY_LOCK);
 const CONNECTION: Call = Call::Effect(Effects::CONNECTION);
+const CONNECTION_ID: Call = Call::Effect(Effects::CONNECTION.with(Effects::CONNECTION_ID));
 
 static NAMES: Words<(Call, Home), 2048> = Words::new(&[
     ((ADVISORY_LOCK, Home::Both), "get_lock release_lock is_free_lock is_used_lock"),
@@ -47,11 +48,12 @@ static NAMES: Words<(Call, Home), 2048> = Words::new(&[
     ((Call::Effect(Effects::DIAGNOSTICS), Home::Both), "last_insert_id row_count found_rows"),
     ((Call::Effect(Effects::FILE), Home::Both), "load_file"),
     ((Call::Effect(Effects::SEQUENCE), Home::MariaDb), "nextval lastval setval"),
-    ((CONNECTION, Home::Both), "connection_id uuid_short master_pos_wait"),
+    ((CONNECTION_ID, Home::Both), "connection_id"),
+    ((CONNECTION_ID, Home::MySql), "ps_current_thread_id"),
+    ((CONNECTION, Home::Both), "uuid_short master_pos_wait"),
     (
         (CONNECTION, Home::MySql),
-        "ps_current_thread_id ps_thread_id source_pos_wait wait_for_executed_gtid_set
-         wait_until_sql_thread_after_gtids",
+        "ps_thread_id source_pos_wait wait_for_executed_gtid_set wait_until_sql_thread_after_gtids",
     ),
     (
         (CONNECTION, Home::MariaDb),

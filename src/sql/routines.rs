@@ -77,6 +77,14 @@ pub(super) struct Body {
     pub names: HashSet<(Box<[u8]>, bool)>,
 }
 
+impl Body {
+    /// Whether it names the id of the connection that runs it.
+    pub fn tells_connection_id(&self) -> bool {
+        let called = |name: &[u8]| self.names.contains(&(name.into(), true));
+        called(b"connection_id") || called(b"ps_current_thread_id")
+    }
+}
+
 /// Whether the body of a procedure does nothing that is not reported and outlives it. What its functions and triggers do
 /// is not looked at.
 pub fn is_reported(text: &[u8], mode: Mode) -> bool {

@@ -44,6 +44,8 @@ pub struct StoredCode {
     hiding: Words,
     /// Leads to what is left behind, reported or not.
     leaving: Words,
+    /// Leads to the id of the connection.
+    telling: Words,
     /// Whose text is known, by schema and name.
     procedures: HashSet<(Box<[u8]>, Box<[u8]>)>,
 }
@@ -63,13 +65,14 @@ impl StoredCode {
         Self {
             hiding: Words::reaching(&bodies, hides),
             leaving: Words::reaching(&bodies, |body| hides(body) || body.leaves),
+            telling: Words::reaching(&bodies, Body::tells_connection_id),
             procedures: all.iter().filter(known).map(|s| ((*s.schema).into(), (*fold(&s.name)).into())).collect(),
         }
     }
 
-    /// Whether none of it leaves anything behind, so that no statement need be looked at.
+    /// Whether none of it leaves anything behind or goes by its connection, so that no statement need be looked at.
     pub fn is_harmless(&self) -> bool {
-        self.leaving.is_empty()
+        self.leaving.is_empty() && self.telling.is_empty()
     }
 
     /// Whether the text of a procedure is known; `current` is the schema where one is that does not say its own.
@@ -87,19 +90,21 @@ impl StoredCode {
             return Effects::NONE;
         }
         let leaving = Effects::LEAVING_CODE.with(Effects::UNKNOWN_FUNCTION);
+        let found = [
+            (&self.hiding, leaving.with(Effects::HIDING_CODE)),
+            (&self.leaving, leaving),
+            (&self.telling, Effects::CONNECTION.with(Effects::CONNECTION_ID)),
+        ];
         let writes = statement.kind.may_run_stored_code(statement.effects);
         let (mut effects, mut calls) = (Effects::NONE, false);
         for named in names(sql, mode) {
             match named {
                 Named::Name { name, called } => {
                     calls |= *name == *b"call";
-                    let leads =
-                        |words: &Words| words.has(&name, called, writes) || calls && words.procedures.contains(&*name);
-                    if leads(&self.hiding) {
-                        return leaving.with(Effects::HIDING_CODE);
-                    }
-                    if leads(&self.leaving) {
-                        effects = leaving;
+                    for (words, effect) in found {
+                        if words.has(&name, called, writes) || calls && words.procedures.contains(&*name) {
+                            effects = effects.with(effect);
+                        }
                     }
                 }
                 // It is run when nobody sees it.
@@ -271,6 +276,10 @@ mod tests {
         (StoredKind::View, "v_reported", Some("select `app`.`reported`() AS `a`")),
         (StoredKind::View, "v_audited", Some("select `id` from `app`.`audited`")),
         (StoredKind::View, "v_unseen", None),
+        (StoredKind::Function, "me", Some("RETURN CONNECTION_ID()")),
+        (StoredKind::Procedure, "tell", Some("SELECT me()")),
+        (StoredKind::View, "v_mine", Some("select `id` from `app`.`t` where `id` = connection_id()")),
+        (StoredKind::Trigger, "logged", Some("INSERT INTO log VALUES (CONNECTION_ID())")),
     ];
 
     fn stored() -> StoredCode {
@@ -289,6 +298,7 @@ mod tests {
     fn names_lead_to_code_that_leaves_something() {
         let leaves = Effects::LEAVING_CODE.with(Effects::UNKNOWN_FUNCTION);
         let (hides, nothing) = (leaves.with(Effects::HIDING_CODE), Effects::NONE);
+        let tells = Effects::CONNECTION.with(Effects::CONNECTION_ID);
         let cases = [
             ("SELECT pure()", nothing),
             ("SELECT locks ()", hides),
@@ -297,7 +307,7 @@ mod tests {
             ("SELECT outer_one()", hides),
             ("SELECT reported()", leaves),
             ("SELECT writes()", hides),
-            ("SELECT unseen()", hides),
+            ("SELECT unseen()", hides.with(tells)),
             ("SELECT GRÖSSE()", hides),
             ("SELECT /*!50000 locks() */", hides),
             ("CALL hides()", hides),
@@ -320,6 +330,12 @@ mod tests {
             ("SELECT * FROM v_unseen", nothing),
             ("PREPARE s FROM 'INSERT INTO audited VALUES (1)'", hides),
             ("PREPARE s FROM 'SELECT 1'", nothing),
+            ("SELECT me()", tells),
+            ("CALL tell()", tells),
+            ("SELECT * FROM v_mine", tells),
+            ("INSERT INTO logged VALUES (1)", tells),
+            ("SELECT * FROM logged", nothing),
+            ("PREPARE s FROM 'SELECT me()'", tells),
         ];
         let stored = stored();
         for (sql, expected) in cases {

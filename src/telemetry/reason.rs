@@ -124,6 +124,8 @@ labelled! {
         Unattributed => "unattributed",
         /// A replica registered, or reads a binary log.
         Replication => "replication",
+        /// The session was told the id of the server connection, or wrote it down.
+        ConnectionId => "connection-id",
         /// The last statement left an error, warnings or counts, and the next may ask about them.
         Diagnostics => "diagnostics",
         /// The listener's route is a connection of its own.

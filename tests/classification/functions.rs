@@ -139,8 +139,11 @@ fn functions_with_an_effect() {
     );
     check_calls(BOTH, release_all, &["RELEASE_ALL_LOCKS()"]);
     check_calls(BOTH, Effects::DIAGNOSTICS, &["LAST_INSERT_ID()", "last_insert_id(5)", "ROW_COUNT()", "FOUND_ROWS()"]);
-    check_calls(BOTH, Effects::CONNECTION, &["CONNECTION_ID()", "UUID_SHORT()", "MASTER_POS_WAIT('a', 1)"]);
-    check_calls(&[MYSQL], Effects::CONNECTION, &["WAIT_FOR_EXECUTED_GTID_SET('a')", "PS_CURRENT_THREAD_ID()"]);
+    check_calls(BOTH, Effects::CONNECTION, &["UUID_SHORT()", "MASTER_POS_WAIT('a', 1)"]);
+    check_calls(&[MYSQL], Effects::CONNECTION, &["WAIT_FOR_EXECUTED_GTID_SET('a')"]);
+    let id = Effects::CONNECTION.with(Effects::CONNECTION_ID);
+    check_calls(BOTH, id, &["CONNECTION_ID()", "CONNECTION_ID(), 1"]);
+    check_calls(&[MYSQL], id, &["PS_CURRENT_THREAD_ID()"]);
     check_calls(&[MARIADB], Effects::CONNECTION, &["MASTER_GTID_WAIT('a', 1)", "BINLOG_GTID_POS('a', 1)"]);
     check_calls(BOTH, Effects::FILE, &["LOAD_FILE('a')"]);
     check_calls(BOTH, Effects::SEQUENCE, &["NEXT VALUE FOR s", "PREVIOUS VALUE FOR s", "next/**/value for s"]);

@@ -101,6 +101,11 @@ const LASTING: &[(&str, Pin)] = &[
     ("CALL makes_table()", Pin::Unattributed),
     ("!CALL sets_and_fails()", Pin::Unattributed),
     ("SELECT sets_it()", Pin::Unattributed),
+    ("SELECT CONNECTION_ID(), 1", Pin::ConnectionId),
+    ("SELECT CONNECTION_ID() FROM t", Pin::ConnectionId),
+    ("UPDATE t SET v = CONNECTION_ID()", Pin::ConnectionId),
+    ("DO CONNECTION_ID(); SELECT 1", Pin::ConnectionId),
+    ("PREPARE s FROM 'DO CONNECTION_ID()'; EXECUTE s; DEALLOCATE PREPARE s", Pin::Unattributed),
     ("!SELECT sets_and_fails()", Pin::Unattributed),
 ];
 
@@ -114,6 +119,10 @@ const FREE: &[&str] = &[
     "SELECT * FROM t",
     "SELECT * FROM t FOR UPDATE",
     "SELECT computes()",
+    "SELECT CONNECTION_ID()",
+    "SELECT UUID_SHORT()",
+    "SHOW PROCESSLIST",
+    "!SELECT CONNECTION_ID(), nonsense",
     "SELECT @@version",
     "SET sql_mode = 'ANSI'",
     "SET NAMES latin1",
