@@ -35,6 +35,8 @@ const QUICK: Duration = Duration::from_millis(200);
 /// What a probe task reports.
 pub struct Probed {
     id: ServerId,
+    /// When the probe began.
+    asked: Instant,
     result: Result<Observation, ProbeError>,
 }
 
@@ -145,9 +147,7 @@ impl Servers {
                 if watched.last.as_ref().is_some_and(|last| last.identity != observation.identity) {
                     watched.server.forget_position();
                 }
-                if let Some(position) = &observation.position {
-                    watched.server.advance(position);
-                }
+                watched.server.tell(probed.asked, observation.position.as_ref());
                 watched.last = Some(observation);
             }
             Err(error) => {
@@ -292,9 +292,10 @@ async fn ask(id: ServerId, probing: Probing, poke: Arc<Notify>, results: mpsc::S
     let Some(target) = probing.target else { return };
     let mut connection = None;
     loop {
+        let asked = Instant::now();
         let result = probe::probe(&mut connection, &target, probing.timeout).await;
         let pause = if result.is_ok() { probing.interval } else { QUICK.min(probing.interval) };
-        if results.send(Probed { id: id.clone(), result }).await.is_err() {
+        if results.send(Probed { id: id.clone(), asked, result }).await.is_err() {
             return;
         }
         // Either way it is time for the next probe.

@@ -28,11 +28,35 @@ pub struct Server {
     pub metrics: Arc<ServerMetrics>,
     /// What it is known to have executed; only grows.
     position: ArcSwapOption<Position>,
+    /// What its probes have told of that.
+    told: ArcSwapOption<Told>,
     /// The monitor found it dead: whoever waits for it need not.
     down: AtomicBool,
     /// When it last did not get to a position in time.
     late: ArcSwapOption<Instant>,
     report: ArcSwap<Report>,
+}
+
+/// What probes have told of a server's position.
+#[derive(Debug)]
+struct Told {
+    /// What the first one told, and when it had.
+    first: Arc<(Instant, Position)>,
+    /// When the last one began.
+    asked: Instant,
+    /// What the server has executed between the two.
+    news: Position,
+}
+
+/// What a server has executed that it may have been told until some moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Executed {
+    /// All of it is in this. What was there before anybody could write through Weir is not.
+    Within(Position),
+    /// The next probe tells.
+    Awaited,
+    /// Nobody can tell: there are no GTIDs, or were none then.
+    Unknown,
 }
 
 /// How long nobody waits for a server that was late.
@@ -57,6 +81,7 @@ impl Server {
             pool: Arc::new(pool),
             metrics,
             position: ArcSwapOption::empty(),
+            told: ArcSwapOption::empty(),
             down: AtomicBool::new(false),
             late: ArcSwapOption::empty(),
             report: ArcSwap::default(),
@@ -114,6 +139,29 @@ impl Server {
     /// It is another server now (its identity changed), so that what it had says nothing.
     pub fn forget_position(&self) {
         self.position.store(None);
+        self.told.store(None);
+    }
+
+    /// A probe that began at `asked` was told that it has executed `executed`, or that it has no GTIDs.
+    pub fn tell(&self, asked: Instant, executed: Option<&Position>) {
+        let Some(executed) = executed else { return self.told.store(None) };
+        self.advance(executed);
+        let first = match self.told.load().as_deref() {
+            Some(told) => told.first.clone(),
+            None => Arc::new((Instant::now(), executed.clone())),
+        };
+        let news = executed.since(&first.1);
+        self.told.store(Some(Arc::new(Told { first, asked, news })));
+    }
+
+    /// What it has executed that was over by `moment`.
+    pub fn executed_by(&self, moment: Instant) -> Executed {
+        match self.told.load().as_deref() {
+            Some(told) if moment < told.first.0 => Executed::Unknown,
+            Some(told) if told.asked <= moment => Executed::Awaited,
+            Some(told) => Executed::Within(told.news.clone()),
+            None => Executed::Unknown,
+        }
     }
 }
 

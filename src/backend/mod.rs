@@ -19,7 +19,7 @@ pub mod stored_code;
 mod texts;
 
 pub use align::Alignment;
-pub use cluster::{Cluster, Member, Report, Server, UNKNOWN_COLLATION, UNKNOWN_VERSION};
+pub use cluster::{Cluster, Executed, Member, Report, Server, UNKNOWN_COLLATION, UNKNOWN_VERSION};
 pub use connection::{Reply, Reports, ServerConnection};
 pub use dial::{ConnectError, Links, Place};
 pub use identity::Identity;

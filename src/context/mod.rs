@@ -175,6 +175,13 @@ impl Context {
         *self.unseen_write.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What was written unseen until `written`, and not later, is known to be in `position`.
+    pub fn found_unseen(&self, written: Instant, position: &Position) {
+        self.commit(position);
+        let mut unseen = self.unseen_write.lock().unwrap_or_else(PoisonError::into_inner);
+        unseen.take_if(|last| *last <= written);
+    }
+
     pub fn committed(&self) -> Option<Position> {
         self.committed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -12,7 +12,7 @@ use super::{
     session::{End, Held, OWN_COMMAND, Session},
 };
 use crate::{
-    backend::{Cluster, ConnectError, Lease, LeaseError, PreparedText, Server, Wish},
+    backend::{Cluster, ConnectError, Executed, Lease, LeaseError, PreparedText, Server, Wish},
     config::{Config, Consistency, ServerId},
     context::Context,
     protocol::{ServerError, auth::Credential, code, gtid::Position},
@@ -191,7 +191,7 @@ impl Session {
     }
 
     fn choose(
-        &self,
+        &mut self,
         cluster: &Cluster,
         config: &Config,
         decision: Decision<'_>,
@@ -277,14 +277,27 @@ impl Session {
         }
     }
 
-    /// Whether something was written lately without a GTID being told that reads could wait for.
-    fn wrote_unseen(&self, cluster: &Cluster, config: &Config, consistency: Consistency) -> bool {
+    /// Whether something was written without a GTID being told that reads could wait for. A probe of the writer that
+    /// began later tells what they are to wait for; where there are no GTIDs, or no writer, only time does.
+    fn wrote_unseen(&mut self, cluster: &Cluster, config: &Config, consistency: Consistency) -> bool {
         let written = match consistency {
             Consistency::Eventual => None,
             Consistency::Session => self.state.unseen_write(),
             Consistency::Global => self.worker.context.unseen_write(),
         };
         let Some(written) = written else { return false };
+        let writer = cluster.writer().map(|place| &cluster.members[place].server);
+        match writer.map_or(Executed::Unknown, |writer| writer.executed_by(written)) {
+            Executed::Within(position) => {
+                match consistency {
+                    Consistency::Global => self.worker.context.found_unseen(written, &position),
+                    Consistency::Session | Consistency::Eventual => self.state.found_unseen(position),
+                }
+                return false;
+            }
+            Executed::Awaited => return true,
+            Executed::Unknown => {}
+        }
         let lag =
             cluster.members.iter().filter(|member| member.fresh).filter_map(|member| member.server.report().lag).max();
         // Probes are one interval old, and servers report whole seconds.

@@ -327,11 +327,12 @@ impl Session {
         let attributes = told_of(&change.attributes, self.worker.config().pool.multiplex);
         let user = user.into();
         let identity = Identity { user, credential, collation, attributes, ..Identity::clone(&self.identity) };
-        let required = self.state.required().cloned();
+        let (required, unseen) = (self.state.required().cloned(), self.state.unseen_write());
         self.identity = Arc::new(identity);
         self.state = SessionState::new(None);
         (self.tracking, self.untold) = (None, Untold::default());
         self.state.require(required);
+        unseen.into_iter().for_each(|written| self.state.wrote_unseen(written));
         self.keep_ignoring_space();
         self.statements.clear();
         let (schema, now) = (change.schema.as_deref(), std::time::Instant::now());

@@ -157,6 +157,15 @@ impl SessionState {
         self.unseen_write = Some(now);
     }
 
+    /// What it wrote so, and perhaps more of what its reads must see, is known to be in `position`.
+    pub fn found_unseen(&mut self, position: Position) {
+        let told = self.told;
+        self.unseen_write = None;
+        self.require(Some(position));
+        // No server told it of a statement.
+        self.told = told;
+    }
+
     /// The schema is gone.
     pub fn leave_schema(&mut self) {
         Arc::make_mut(&mut self.settings).set_schema(b"");
