@@ -137,6 +137,8 @@ pub struct ResponseTracker {
     shows_columns: bool,
     /// So are rows.
     shows_rows: bool,
+    /// The command asks for a cursor.
+    asks_for_cursor: bool,
     /// How many packets the client does not get.
     omitted: u8,
 }
@@ -159,6 +161,7 @@ impl ResponseTracker {
             renumbers: false,
             shows_columns: false,
             shows_rows: false,
+            asks_for_cursor: false,
             omitted: 0,
         }
     }
@@ -181,6 +184,12 @@ impl ResponseTracker {
     /// The caller is shown the rows of results, if `shows`. They must be as short as a control packet.
     pub fn showing_rows(self, shows: bool) -> Self {
         Self { shows_rows: shows, ..self }
+    }
+
+    /// The command asks for a cursor, if `asks`: a reply that tells of one ends behind the columns. Any other does not, though
+    /// MariaDB tells of the cursors inside a procedure, too.
+    pub fn asking_for_cursor(self, asks: bool) -> Self {
+        Self { asks_for_cursor: asks, ..self }
     }
 
     /// So many packets are not passed on, modulo 256: those behind them get lower numbers.
@@ -372,7 +381,11 @@ impl ResponseTracker {
                 let then = Then::PreparedColumns { count: columns, defined };
                 if parameters == 0 { self.next(then) } else { self.definitions(parameters, defined, then) }
             }
-            (_, State::DefinitionsEof { then: Then::Rows }) if status.has(Status::CURSOR_EXISTS) => State::Done,
+            (_, State::DefinitionsEof { then: Then::Rows })
+                if self.asks_for_cursor && status.has(Status::CURSOR_EXISTS) =>
+            {
+                State::Done
+            }
             (_, State::DefinitionsEof { then }) => self.next(then),
             _ if self.shape == Shape::Results && more => State::First,
             _ => State::Done,

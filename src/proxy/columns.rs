@@ -108,6 +108,10 @@ impl Columns {
                 self.known = None;
                 self.release(packet.get(..length).ok_or(Malformed("header"))?)
             }
+            Verdict::Replace(told, 0) if !self.kept.is_empty() => {
+                self.known = None;
+                self.release(&told)
+            }
             _ => Ok(verdict),
         }
     }

@@ -246,6 +246,7 @@ impl Session {
         let own_id = asks_id.then_some(self.entry.handle.id);
         let tracker = tracker.renumbering(connection.packets.miscounts());
         let mut tracker = tracker.showing_columns(columns.is_some()).showing_rows(asks_id);
+        tracker = tracker.asking_for_cursor(request.asks_for_cursor());
         let statement_id = match request.body {
             Body::Prepare { .. } => self.statements.next_id(),
             _ => 0,

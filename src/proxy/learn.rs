@@ -126,7 +126,8 @@ impl Session {
                 if let Some(old) = self.statements.close_cursor(*id) {
                     connection.close_statement(&old);
                 }
-                if exchanged.error.is_none() && exchanged.status.has(Status::CURSOR_EXISTS) {
+                let opened = request.asks_for_cursor() && exchanged.status.has(Status::CURSOR_EXISTS);
+                if exchanged.error.is_none() && opened {
                     self.statements.open_cursor(*id, text.clone());
                 } else if text.is_own() {
                     connection.close_statement(text);

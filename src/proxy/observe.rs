@@ -10,7 +10,7 @@ use super::{
 use crate::{
     context::{Context, Looks},
     protocol::{
-        Capabilities, Control, ControlKind, HEADER, Header, Malformed, OkPacket, Prepared, ServerError, Status,
+        Capabilities, Control, ControlKind, HEADER, Malformed, OkPacket, Prepared, ServerError, Status,
         wire::put_lenenc_bytes,
     },
     session::{Boundary, SessionState, Tracking, Untold},
@@ -175,7 +175,7 @@ impl ReplyObserver<'_> {
             return Ok(Verdict::Pass(control.length));
         }
         let told = self.told(&ok, boundary, payload.first().copied().unwrap_or_default());
-        replace_payload(packet, &told).map(Verdict::Pass)
+        replace_payload(packet, &told)
     }
 
     fn eof(&mut self, control: Control, packet: &mut [u8]) -> Result<Verdict, Malformed> {
@@ -212,12 +212,12 @@ impl ReplyObserver<'_> {
             // A replica finds its own reason before the one that a single server has.
             let told = ServerError::read_only_transaction(self.dialect);
             self.said.error = Some(told.code);
-            return replace_payload(packet, &told.payload(Capabilities::PROTOCOL_41)).map(Verdict::Pass);
+            return replace_payload(packet, &told.payload(Capabilities::PROTOCOL_41));
         }
         if self.overdue.get() && error.code == ServerError::interrupted().code {
             // The number and the SQLSTATE of a time limit; the text says that it was interrupted.
             let told = ServerError { message: error.message, ..ServerError::statement_timeout() };
-            return replace_payload(packet, &told.payload(Capabilities::PROTOCOL_41)).map(Verdict::Pass);
+            return replace_payload(packet, &told.payload(Capabilities::PROTOCOL_41));
         }
         Ok(Verdict::Pass(control.length))
     }
@@ -240,7 +240,7 @@ impl ReplyObserver<'_> {
     }
 
     /// A client is told the id that it was greeted with and that `KILL` knows.
-    fn row(&self, control: Control, packet: &[u8]) -> Result<Verdict, Malformed> {
+    fn row(&self, control: Control, packet: &mut [u8]) -> Result<Verdict, Malformed> {
         let Some(id) = self.own_id else { return Ok(Verdict::Pass(control.length)) };
         let mut told = Vec::new();
         match payload(packet)? {
@@ -251,9 +251,7 @@ impl ReplyObserver<'_> {
             }
             _ => put_lenenc_bytes(&mut told, id.to_string().as_bytes()),
         }
-        let Header { sequence, .. } = Header::parse(packet).ok_or(Malformed("header"))?;
-        let header = Header { length: told.len(), sequence }.bytes();
-        Ok(Verdict::Replace([&header[..], &told].concat(), 0))
+        replace_payload(packet, &told)
     }
 
     /// Whether the client is told what the server reports.

@@ -16,7 +16,7 @@ use tokio::time::{Sleep, sleep};
 use super::{silence::Silence, upload::Upload};
 use crate::{
     net::{PacketStream, Scratch},
-    protocol::{Control, HEADER, Malformed, ResponseTracker},
+    protocol::{Control, HEADER, Header, Malformed, ResponseTracker},
 };
 
 /// A pipelining client's bytes that are kept while its statement runs. Beyond it, they stay in the socket.
@@ -273,14 +273,17 @@ impl<'a, O: Observer> Relay<'a, O> {
     }
 }
 
-/// Puts a new payload into the place of a packet's old one, which is not shorter. Returns the packet's new length.
-pub fn replace_payload(packet: &mut [u8], payload: &[u8]) -> Result<usize, Malformed> {
+/// Gives a packet a new payload: in its place, if there is room.
+pub fn replace_payload(packet: &mut [u8], payload: &[u8]) -> Result<Verdict, Malformed> {
+    let Header { sequence, .. } = Header::parse(packet).ok_or(Malformed("header"))?;
+    let header = Header { length: payload.len(), sequence }.bytes();
     let length = HEADER + payload.len();
-    let place = packet.get_mut(HEADER..length).ok_or(Malformed("end of result"))?;
+    let Some((own, place)) = packet.get_mut(..length).and_then(|packet| packet.split_at_mut_checked(HEADER)) else {
+        return Ok(Verdict::Replace([&header[..], payload].concat(), 0));
+    };
+    own.copy_from_slice(&header);
     place.copy_from_slice(payload);
-    let size = (payload.len() as u32).to_le_bytes();
-    packet[..3].copy_from_slice(&size[..3]);
-    Ok(length)
+    Ok(Verdict::Pass(length))
 }
 
 #[cfg(test)]

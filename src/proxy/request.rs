@@ -58,6 +58,13 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// Whether the server opens a cursor for it if it has rows.
+    pub fn asks_for_cursor(&self) -> bool {
+        // Of what a procedure selects, servers send the rows at once.
+        matches!(&self.body, Body::Execute { execute, .. } if execute.wants_cursor())
+            && self.statement.kind != Kind::Write
+    }
+
     /// What the server did: preparing does nothing of what the text says.
     pub fn ran(&self) -> Statement<'a> {
         match self.body {

@@ -309,6 +309,21 @@ pub const SEQUENCES: &[(&str, &[Say])] = &[
         ],
     ),
     (
+        "the cursors of a procedure are none of the client's",
+        &[
+            Query("INSERT INTO t (v) VALUES (1), (2)"),
+            Query(
+                "CREATE PROCEDURE p() BEGIN DECLARE n INT; DECLARE c CURSOR FOR SELECT v FROM t; OPEN c; FETCH c INTO n; \
+                 SELECT n; SELECT 5; END",
+            ),
+            Query("CALL p()"),
+            Query("SELECT v FROM t"),
+            Prepare("CALL p()"),
+            Execute(&[]),
+            Query("SELECT v FROM t"),
+        ],
+    ),
+    (
         "warnings of a read beside a temporary table are shown",
         &[Query("CREATE TEMPORARY TABLE x (id INT)"), Query("SELECT 1/0"), Query("SHOW WARNINGS")],
     ),
@@ -350,6 +365,15 @@ pub const TOLD: &[(&str, &[Say])] = &[
             Query("SHOW WARNINGS"),
             Query("START TRANSACTION"),
             Query("COMMIT"),
+        ],
+    ),
+    (
+        "and may be more than the server tells then",
+        &[
+            Query("SET TRANSACTION READ ONLY"),
+            Query("SET STATEMENT time_zone = '+03:00' FOR INSERT INTO t (v) VALUES (1)"),
+            Query("SELECT v FROM t"),
+            Query("SET NAMES utf8mb4"),
         ],
     ),
     (

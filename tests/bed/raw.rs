@@ -322,7 +322,9 @@ impl Raw {
             let eof = self.read(reply).await;
             assert_eq!((eof[0], eof.len()), (0xFE, 5), "the EOF behind the columns");
             let status = OkPacket::parse_eof(&eof).unwrap().status;
-            if status.has(Status::CURSOR_EXISTS) {
+            // MariaDB says so of the cursors inside a procedure, too.
+            let asks_for_cursor = self.asked[0] == 0x17 && self.asked[5] != 0;
+            if asks_for_cursor && status.has(Status::CURSOR_EXISTS) {
                 return status;
             }
             if status.has(Status::PS_OUT_PARAMS) {

@@ -241,13 +241,15 @@ const TOLERATED: &[Tolerance] = &[
                  and that it changed, which MariaDB tells with the next change of any variable that it tracks: Weir \
                  tracks them all; GTIDs and numbers of statements, which each server counts; that a transaction was \
                  READ ONLY, which MySQL tells of when it has ended, though the writer never had it; that an error has \
-                 ended one, of which Weir has heard by then; what one is like that had begun when it was asked for \
-                 first; whether a change of what is told is one; and the order of the variables that one statement \
-                 changed: a hash table's, which depends on which others are tracked",
+                 ended one, of which Weir has heard by then; what one is like that had begun, or was to be like, \
+                 when it was asked for first; whether a change of what is told is one; and the order of the variables \
+                 that one statement changed: a hash table's, which depends on which others are tracked",
         mask: |Moment { earlier, step, before, .. }, reply| {
             let was_set = |name: &[u8]| earlier.iter().chain([*step]).any(|step| sets_for_itself(step.text(), name));
             let failed = before.is_some_and(|(_, answer)| raw::error(answer).is_some());
-            let asked_first = step.text().contains("session_track_transaction_info");
+            let asks = |step: &Step| step.text().contains("session_track_transaction_info");
+            let described = earlier.iter().position(|step| step.text().contains("SET TRANSACTION"));
+            let asked_first = asks(step) || described.is_some_and(|at| earlier[at..].iter().any(asks));
             let was_read_only = earlier.iter().any(|step| step.text().contains("READ ONLY"));
             for packet in reply.iter_mut().filter(|packet| matches!(packet.first(), Some(0 | 0xFE))) {
                 sort_changes(packet, |change| match change {
@@ -336,7 +338,12 @@ pub fn difference(flavor: Flavor, script: &Script, direct: &Seen, weir: &Seen) -
     }
     match (&direct.broken, &weir.broken) {
         (None, None) => None,
-        (Some(_), Some(_)) if direct.replies.len() == weir.replies.len() && !direct.replies.is_empty() => None,
+        // Silence, and packets in no order, are no end of a session.
+        (Some(_), Some(_))
+            if direct.was_closed() && weir.was_closed() && direct.replies.len() == weir.replies.len() =>
+        {
+            None
+        }
         (one, other) => Some(format!("server: {one:?} after {}\nweir: {other:?}\n", direct.replies.len())),
     }
 }

@@ -68,6 +68,22 @@ const FIXTURES: &[(&str, &str)] = &[
         "f_var",
         "CREATE FUNCTION f_var() RETURNS INT READS SQL DATA BEGIN SET @fv = COALESCE(@fv, 0) + 1; RETURN @fv; END",
     ),
+    (
+        "f_into",
+        "CREATE FUNCTION f_into() RETURNS INT READS SQL DATA BEGIN SELECT MAX(n) INTO @fi FROM a; RETURN @fi; END",
+    ),
+    ("f_lock", "CREATE FUNCTION f_lock() RETURNS INT NO SQL RETURN GET_LOCK(CONCAT(DATABASE(), 'f'), 0)"),
+    ("p_into", "CREATE PROCEDURE p_into() SELECT COUNT(*), MAX(n) INTO @pi, @pj FROM a"),
+    ("p_lock", "CREATE PROCEDURE p_lock() DO GET_LOCK(CONCAT(DATABASE(), 'f'), 0)"),
+    (
+        "p_cursor",
+        "CREATE PROCEDURE p_cursor() BEGIN DECLARE v, total INT DEFAULT 0; DECLARE done BOOL DEFAULT FALSE; \
+         DECLARE rows_of_a CURSOR FOR SELECT id FROM a ORDER BY id; \
+         DECLARE CONTINUE HANDLER FOR NOT FOUND SET done = TRUE; OPEN rows_of_a; \
+         REPEAT FETCH rows_of_a INTO v; IF NOT done THEN SET total = total + v; END IF; UNTIL done END REPEAT; \
+         CLOSE rows_of_a; SET @pc = total; SELECT total; END",
+    ),
+    ("t_log", "CREATE TRIGGER t_log BEFORE INSERT ON log FOR EACH ROW SET @tl = NEW.what"),
     ("f_pure", "CREATE FUNCTION f_pure(v INT) RETURNS INT DETERMINISTIC RETURN v * 2"),
     ("v_a", "CREATE VIEW v_a AS SELECT id, n, UPPER(name) AS upper_name FROM a WHERE id < 100"),
     ("v_side", "CREATE VIEW v_side AS SELECT f_side('view') AS x"),

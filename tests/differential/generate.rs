@@ -85,6 +85,7 @@ impl Generator<'_> {
             10 => steps.push(self.odd_command()),
             11 => self.read_only_transaction(steps),
             12..15 => self.scenario(steps),
+            15 => self.cursor(steps),
             _ => {
                 let topic = self.topic();
                 for _ in 0..1 + self.dice.below(4) {
@@ -196,6 +197,32 @@ impl Generator<'_> {
             }
             self.ask_back(steps);
         }
+    }
+
+    /// A cursor, and what a client does before it has all the rows.
+    fn cursor(&mut self, steps: &mut Vec<Step>) {
+        let slot = self.dice.below(SLOTS);
+        let text = *self.dice.pick(texts::SCANS);
+        let sql = self.expand(text);
+        self.prepared[slot] = Prepared { cursor: true, ..Prepared::default() };
+        self.latest = slot;
+        steps.push(Step::Prepare { slot, sql });
+        steps.push(self.execute(slot));
+        for _ in 0..1 + self.dice.below(5) {
+            let rows = *self.dice.pick(&[1, 2, 100]);
+            steps.push(match self.dice.below(8) {
+                0..4 => Step::Fetch { slot, rows },
+                4 => self.execute(slot),
+                _ => Step::Query(self.statement()),
+            });
+            self.ask_back(steps);
+        }
+        steps.extend(match self.dice.below(4) {
+            0 => Some(Step::Close(slot)),
+            1 => Some(Step::ResetStatement(slot)),
+            2 => Some(Step::Fetch { slot, rows: 100 }),
+            _ => None,
+        });
     }
 
     /// Sometimes asks about the statement before.

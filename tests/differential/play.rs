@@ -20,6 +20,12 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// Whether the other side closed the connection once it had answered something.
+    pub fn was_closed(&self) -> bool {
+        let closed = |how: &String| how.starts_with("the peer closed") || how.starts_with("the connection broke");
+        !self.replies.is_empty() && self.broken.as_ref().is_some_and(closed)
+    }
+
     /// Whether the server ended a deadlock with an error.
     pub fn deadlocked(&self) -> bool {
         self.replies.iter().filter_map(|reply| raw::error(reply)).any(|error| error.code == 1213)

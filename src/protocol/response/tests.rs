@@ -71,7 +71,13 @@ fn finds_the_end_of_every_reply_however_it_is_cut() {
         ("no rows", Shape::Results, true, vec![b"\x02", DEFINITION, DEFINITION, OK_END], vec![Fine]),
         ("null", Shape::Results, true, vec![b"\x01", DEFINITION, null_row, OK_END], vec![Fine]),
         ("error after rows", Shape::Results, true, vec![b"\x01", DEFINITION, row, ERR], vec![Error]),
-        ("cursor", Shape::Results, false, vec![b"\x01", DEFINITION, EOF_CURSOR], vec![Eof]),
+        (
+            "a cursor of the procedure's own",
+            Shape::Results,
+            false,
+            vec![b"\x01", DEFINITION, EOF_CURSOR, row, EOF],
+            vec![Eof, Eof],
+        ),
         ("many", Shape::Results, true, vec![OK_MORE, b"\x01", DEFINITION, row, OK_END], vec![Fine, Fine]),
         (
             "rows then ok",
@@ -163,6 +169,17 @@ fn replies_have_the_form_that_was_agreed_on() {
             let found = run(shape, capabilities, &stream, piece);
             assert_eq!(found.as_ref(), Ok(&expected), "{name} in pieces of {piece}");
         }
+    }
+}
+
+#[test]
+fn the_reply_to_who_asks_for_a_cursor_may_end_behind_the_columns() {
+    let opened = packets(&[b"\x01", DEFINITION, EOF_CURSOR]);
+    let row: &[u8] = b"\0\0\x03abc";
+    let nothing_opened = packets(&[b"\x01", DEFINITION, EOF, row, EOF]);
+    for (stream, expected) in [(opened, 1), (nothing_opened, 2)] {
+        let tracker = ResponseTracker::new(Shape::Results, agreed(false)).asking_for_cursor(true);
+        assert_eq!(follow(tracker, &stream, 3).map(|kinds| kinds.len()), Ok(expected), "{stream:x?}");
     }
 }
 

@@ -263,6 +263,21 @@ pub const PREPARED: &[&str] = &[
     "SELECT ti, y, dt, tm, d, f, bits, bl, vb, e, s FROM b WHERE id = ?",
 ];
 
+/// Texts that are run with a cursor. MySQL answers a cursor over nothing in a way that no client library understands, and
+/// MariaDB a procedure that has cursors of its own.
+pub const SCANS: &[&str] = &[
+    "SELECT * FROM a ORDER BY id",
+    "SELECT * FROM b ORDER BY id",
+    "SELECT a.id, b.id FROM a LEFT JOIN b ON b.a = a.id ORDER BY a.id, b.id",
+    "SELECT id, upper_name FROM v_a ORDER BY id",
+    "SELECT id, name FROM a WHERE id > 0 ORDER BY id FOR UPDATE",
+    "SELECT id, f_pure(n) FROM a ORDER BY id",
+    "INSERT INTO a (n) VALUES ({int})",
+    "CALL p_two()",
+    "INSERT INTO log (what) VALUES ({str}) RETURNING id, what",
+    "SELECT * FROM missing",
+];
+
 pub const EXPRESSIONS: &[&str] = &[
     "1",
     "NULL",
