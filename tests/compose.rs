@@ -1,6 +1,6 @@
 //! What `docker-compose.yml` starts works together: servers set up by its scripts, and Weir with its configuration.
 
-#![allow(clippy::unwrap_used, reason = "how a test fails")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "how a test fails")]
 
 mod bed;
 
