@@ -66,7 +66,6 @@ async fn the_id_stays_the_sessions_own() {
             ("INSERT INTO locks SELECT connection_id ( )", "SELECT COUNT(*) FROM mine"),
             ("INSERT INTO locks VALUES (me())", "SELECT COUNT(*) FROM locks WHERE id = me()"),
             ("INSERT INTO audited VALUES (1)", "SELECT COUNT(*) FROM audit WHERE id = CONNECTION_ID()"),
-            ("INSERT INTO locks VALUES (@@pseudo_thread_id)", "SELECT COUNT(*) FROM locks WHERE id = CONNECTION_ID()"),
             (
                 "INSERT INTO audit VALUES (0); INSERT INTO locks VALUES (CONNECTION_ID())",
                 "SELECT COUNT(*) FROM locks WHERE id = CONNECTION_ID()",

@@ -119,16 +119,14 @@ impl<'a> SystemVariable<'a> {
     pub(super) fn effects(&self) -> Effects {
         const ABOUT_LAST: [&[u8]; 8] =
             [b"warning_count", b"error_count", b"identity", b"last_insert_id", b"last_gtid", b"", b"session", b"local"];
+        const ABOUT_CONNECTION: [&[u8]; 2] = [b"pseudo_thread_id", b"in_transaction"];
         if is_session_tracking(self.name) {
             return Effects::SESSION_TRACKING;
         }
         if ABOUT_LAST.iter().any(|name| self.name.eq_ignore_ascii_case(name)) {
             return Effects::DIAGNOSTICS;
         }
-        if self.name.eq_ignore_ascii_case(b"pseudo_thread_id") {
-            return Effects::CONNECTION.with(Effects::CONNECTION_ID);
-        }
-        if self.name.eq_ignore_ascii_case(b"in_transaction") {
+        if ABOUT_CONNECTION.iter().any(|name| self.name.eq_ignore_ascii_case(name)) {
             return Effects::CONNECTION;
         }
         match !self.global && SAME_EVERYWHERE.iter().any(|name| self.name.eq_ignore_ascii_case(name)) {

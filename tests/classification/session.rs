@@ -226,10 +226,9 @@ fn reading_variables() {
         Row(
             BOTH,
             Kind::Read,
-            Effects::SYSTEM_VARIABLE.with(Effects::CONNECTION).with(Effects::CONNECTION_ID),
-            &["SELECT @@pseudo_thread_id", "SELECT @@session.pseudo_thread_id"],
+            Effects::SYSTEM_VARIABLE.with(Effects::CONNECTION),
+            &["SELECT @@pseudo_thread_id", "SELECT @@in_transaction"],
         ),
-        Row(BOTH, Kind::Read, Effects::SYSTEM_VARIABLE.with(Effects::CONNECTION), &["SELECT @@in_transaction"]),
         Row(BOTH, Kind::Read, Effects::CONNECTION, &["SELECT CONNECTION_ID()", "select connection_id ( ) AS id;"]),
         Row(BOTH, Kind::Diagnostics, Effects::USER_VARIABLE, &["GET DIAGNOSTICS @a = NUMBER"]),
         Row(
