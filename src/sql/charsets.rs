@@ -8,8 +8,29 @@ use super::{
     names,
 };
 
-/// Whether the text sets one of the `character_set_…` to anything but a name, what a function gives, or another of them.
-/// Who computes a character set computes its name.
+/// Functions whose value is a text, whatever they are given.
+const OF_TEXTS: [&str; 17] = [
+    "CHARSET",
+    "CONCAT",
+    "CONCAT_WS",
+    "INSERT",
+    "LCASE",
+    "LEFT",
+    "LOWER",
+    "LTRIM",
+    "MID",
+    "REPLACE",
+    "RIGHT",
+    "RTRIM",
+    "SUBSTR",
+    "SUBSTRING",
+    "SUBSTRING_INDEX",
+    "UCASE",
+    "UPPER",
+];
+
+/// Whether the text sets one of the `character_set_…` to anything but a name, what a function of texts gives, or another
+/// of them.
 pub fn may_number_charset(sql: &[u8], mode: Mode) -> bool {
     let mut lexer = Lexer::new(sql, mode, Gates::UpTo(mode.version));
     loop {
@@ -19,14 +40,32 @@ pub fn may_number_charset(sql: &[u8], mode: Mode) -> bool {
             _ if is_charset(&token) && matches!(lexer.peek_token().text, b"=" | b":=") => {
                 lexer.next();
                 let value = lexer.next();
+                let called = value.kind == TokenKind::Word && lexer.next_is(TokenKind::Open);
+                let named = match called {
+                    true => OF_TEXTS.iter().any(|name| value.text.eq_ignore_ascii_case(name.as_bytes())),
+                    false => matches!(value.kind, TokenKind::Word | TokenKind::Text) || is_charset(&value),
+                };
+                if called {
+                    skip_arguments(&mut lexer);
+                }
                 let behind = lexer.peek_token().kind;
-                let called = value.kind == TokenKind::Word && behind == TokenKind::Open;
-                let named = matches!(value.kind, TokenKind::Word | TokenKind::Text) || is_charset(&value);
-                let whole = matches!(behind, TokenKind::Comma | TokenKind::Semicolon | TokenKind::End);
-                if !called && (!named || !whole) {
+                if !named || !matches!(behind, TokenKind::Comma | TokenKind::Semicolon | TokenKind::End) {
                     return true;
                 }
             }
+            _ => {}
+        }
+    }
+}
+
+/// From the opening bracket to the one that closes it.
+fn skip_arguments(lexer: &mut Lexer<'_>) {
+    let mut depth = 0_usize;
+    loop {
+        match lexer.next().kind {
+            TokenKind::Open => depth += 1,
+            TokenKind::Close if depth > 1 => depth -= 1,
+            TokenKind::Close | TokenKind::End => return,
             _ => {}
         }
     }
@@ -68,6 +107,11 @@ mod tests {
             ("SET character_set_results = @@wait_timeout", true),
             ("SET character_set_results = (SELECT 50)", true),
             ("SET character_set_results = CONCAT('latin', 1)", false),
+            ("SET character_set_results = concat (LEFT('latin', LENGTH('abcde')), 1), time_zone = 'UTC'", false),
+            ("SET character_set_results = CONCAT('5', 0) + 0", true),
+            ("SET character_set_results = ABS(50)", true),
+            ("SET character_set_results = mine()", true),
+            ("SET character_set_results = LENGTH(CONCAT('a', 'b'))", true),
             ("SET character_set_results = CONCAT('latin', 1), character_set_client = 8", true),
             ("SET character_set_results = -50", true),
         ];

@@ -183,6 +183,14 @@ pub const SEQUENCES: &[(&str, &[Say])] = &[
         ],
     ),
     (
+        "so is one by a number that a function gives",
+        &[Query("SET character_set_results = ABS(50)"), Query("SELECT 'x'"), Query("SELECT @@character_set_results")],
+    ),
+    (
+        "and one by a number that is computed from texts",
+        &[Query("SET character_set_results = CONCAT('5', '0') + 0"), Query("SELECT 'x'"), Query("SELECT 'y'")],
+    ),
+    (
         "warnings of a read beside a temporary table are asked for where it ran",
         &[
             Query("CREATE TEMPORARY TABLE x (id INT)"),
