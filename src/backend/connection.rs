@@ -269,6 +269,11 @@ impl ServerConnection {
         self.closing.extend(self.statements.remove(text));
     }
 
+    /// Whether a cursor is open on it.
+    pub fn has_cursor(&self) -> bool {
+        self.statements.any_own()
+    }
+
     /// Appends the commands that close what was to be closed. They have no reply.
     pub fn put_closing(&mut self, out: &mut Vec<u8>) {
         for id in self.closing.drain(..) {

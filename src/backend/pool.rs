@@ -105,6 +105,11 @@ impl Pool {
         (shelf.idle_count(), shelf.used_count())
     }
 
+    /// Whether a connection is to be had at once, unless somebody else is quicker.
+    pub fn has_room(&self) -> bool {
+        self.shelf().has_room()
+    }
+
     pub fn set_limits(self: &Arc<Self>, limit: u32, ages: Ages) {
         let served = self.shelf().set_limits(limit, ages);
         for waiter in served {

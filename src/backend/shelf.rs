@@ -72,6 +72,11 @@ impl<C, W> Shelf<C, W> {
         self.open - self.idle_count()
     }
 
+    /// Whether a connection is to be had at once.
+    pub fn has_room(&self) -> bool {
+        self.used_count() < self.limit
+    }
+
     /// Returns the waiters who may open a connection as there is room now; they are counted already.
     #[must_use = "the waiters are counted as open"]
     pub fn set_limits(&mut self, limit: u32, ages: Ages) -> Vec<W> {

@@ -140,6 +140,11 @@ impl Statements {
         self.known.contains_key(text)
     }
 
+    /// Whether one of them belongs to a session.
+    pub fn any_own(&self) -> bool {
+        self.known.keys().any(|text| text.is_own())
+    }
+
     /// Remembers a statement. Returns the id of one to close instead: the same text's older one, or the least used.
     #[must_use = "the statement must be closed on the server"]
     pub fn insert(&mut self, text: Arc<PreparedText>, id: u32) -> Option<u32> {

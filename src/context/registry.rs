@@ -63,6 +63,8 @@ struct Live {
     server: Option<Arc<Server>>,
     /// It runs a statement there, or holds one of its connections.
     on_server: bool,
+    /// Where it keeps connections for cursors.
+    cursors: Vec<Arc<Server>>,
     pin: Option<Pin>,
     /// The connection by whose id the session knows itself.
     known_by: Option<(Arc<Server>, u32)>,
@@ -71,6 +73,16 @@ struct Live {
 }
 
 impl Live {
+    fn is_on(&self, server: &Arc<Server>) -> bool {
+        self.server.as_ref().is_some_and(|last| Arc::ptr_eq(last, server))
+    }
+
+    fn keeps<'a>(&mut self, pin: Option<Pin>, cursors: impl Iterator<Item = &'a Arc<Server>>) {
+        self.pin = pin;
+        self.cursors.clear();
+        self.cursors.extend(cursors.cloned());
+    }
+
     fn has_run_since(&self, before: Instant) -> bool {
         self.phase == RUNNING && self.since <= before
     }
@@ -110,6 +122,7 @@ impl Registry {
             since: Instant::now(),
             server: None,
             on_server: false,
+            cursors: Vec::new(),
             pin: None,
             known_by: None,
             reason: None,
@@ -198,20 +211,30 @@ impl SessionHandle {
         live.phase = RUNNING;
         live.since = now;
         live.on_server = true;
-        if !live.server.as_ref().is_some_and(|last| Arc::ptr_eq(last, server)) {
+        if !live.is_on(server) {
             live.server = Some(server.clone());
         }
         live.reason = Some(reason);
         live.statements += 1;
     }
 
-    /// The statement is over; `holds`: the session keeps the server's connection. `pin`: why it shares less than it could.
-    pub fn statement_ends(&self, schema: Option<&[u8]>, holds: bool, pin: Option<Pin>, now: Instant) {
+    /// The statement is over; `held`: the server whose connection the session holds. For the rest see [`Self::keeps`].
+    pub fn statement_ends<'a>(
+        &self,
+        schema: Option<&[u8]>,
+        held: Option<&Arc<Server>>,
+        pin: Option<Pin>,
+        cursors: impl Iterator<Item = &'a Arc<Server>>,
+        now: Instant,
+    ) {
         let mut live = self.live();
         live.phase = "idle";
         live.since = now;
-        live.on_server = holds;
-        live.pin = pin;
+        live.on_server = held.is_some();
+        if let Some(held) = held.filter(|held| !live.is_on(held)) {
+            live.server = Some(held.clone());
+        }
+        live.keeps(pin, cursors);
         if live.schema.as_deref().map(str::as_bytes) != schema {
             live.schema = schema.map(|name| String::from_utf8_lossy(name).into_owned());
         }
@@ -222,9 +245,9 @@ impl SessionHandle {
         self.live().known_by = connection;
     }
 
-    /// It has no connections of its own any more.
-    pub fn shares_again(&self) {
-        self.live().pin = None;
+    /// Why it shares less than it could, and the servers whose connections it keeps for `cursors`.
+    pub fn keeps<'a>(&self, pin: Option<Pin>, cursors: impl Iterator<Item = &'a Arc<Server>>) {
+        self.live().keeps(pin, cursors);
     }
 
     pub fn user(&self) -> String {
@@ -232,7 +255,7 @@ impl SessionHandle {
     }
 
     pub fn view(&self, now: Instant) -> SessionView {
-        let live = self.live().clone();
+        let mut live = self.live().clone();
         SessionView {
             id: self.id,
             user: live.user,
@@ -241,7 +264,7 @@ impl SessionHandle {
             schema: live.schema,
             phase: live.phase,
             since: now.saturating_duration_since(live.since),
-            server: live.server.filter(|_| live.on_server).map(|server| server.id.to_string()),
+            server: live.server.filter(|_| live.on_server).or(live.cursors.pop()).map(|server| server.id.to_string()),
             pin: live.pin.map(Pin::label),
             decision: live.reason.map_or_else(String::new, |reason| reason.label().to_owned()),
             statements: live.statements,
@@ -283,10 +306,10 @@ impl SessionHandle {
         }
     }
 
-    /// Whether it runs a statement on a server, or holds one of its connections.
+    /// Whether it runs a statement on a server, holds one of its connections, or keeps one for a cursor.
     pub fn holds(&self, server: &Arc<Server>) -> bool {
         let live = self.live();
-        live.on_server && live.server.as_ref().is_some_and(|held| Arc::ptr_eq(held, server))
+        live.on_server && live.is_on(server) || live.cursors.iter().any(|kept| Arc::ptr_eq(kept, server))
     }
 
     fn waker(&self) -> MutexGuard<'_, Option<Waker>> {

@@ -27,6 +27,11 @@ impl Status {
         .with(Self::IN_READ_ONLY_TRANSACTION)
         .with(Self::ANSI_QUOTES);
 
+    /// Those that tell of a transaction.
+    pub const fn of_transaction(self) -> Self {
+        Self(self.0 & (Self::IN_TRANSACTION.0 | Self::IN_READ_ONLY_TRANSACTION.0))
+    }
+
     pub const fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0
     }

@@ -132,7 +132,12 @@ impl Session {
             let cluster = self.worker.cluster();
             if let Some(choice) = self.choose(&cluster, &config, decision, consistency, search)? {
                 let server = cluster.members[choice.place].server.clone();
-                let dedicated = self.dedicated.take(&server, &self.identity, self.state.settings());
+                let dedicated = self.dedicated.take(&server, |connection| {
+                    // A wait in vain costs the connection, so it takes a second one.
+                    let may_wait = choice.wait.is_none() || !connection.has_cursor();
+                    let settings = self.state.settings();
+                    may_wait && connection.identity.fits(&self.identity) && connection.settings.can_become(settings)
+                });
                 let leased = match dedicated {
                     Some(held) => Ok(held.lease),
                     None => self.lease(&server, &cluster, text, deadline).await,
@@ -260,16 +265,27 @@ impl Session {
             Some(position) => cluster.writer == Some(place) || cluster.members[place].server.covers(position),
             None => true,
         };
+        let cursors_at = |place: usize| {
+            let server = &cluster.members[place].server;
+            self.dedicated.with_cursors().filter(|kept| Arc::ptr_eq(kept, server)).count()
+        };
         let reason = |place| match decision.reason {
             Reason::Read if cluster.writer == Some(place) => Reason::WriterShare,
             reason => reason,
         };
         let pick = |fits: &dyn Fn(&Candidate) -> bool| self.worker.pick(cluster, balance, fill, fits);
-        if let Some(place) = pick(&|candidate| fresh(candidate.place)) {
+        // Whoever keeps a connection for a cursor uses it, rather than wait for another one while others wait for this.
+        let keeps = self.dedicated.with_cursors().next().is_some();
+        let own = keeps.then(|| pick(&|candidate| cursors_at(candidate.place) > 0 && fresh(candidate.place))).flatten();
+        if let Some(place) = own.or_else(|| pick(&|candidate| fresh(candidate.place))) {
             return Reader::Found(Choice { place, reason: reason(place), wait: None });
         }
         let now = Instant::now();
-        let patient = |place: usize| !search.waited && !cluster.members[place].server.was_late(now);
+        let patient = |place: usize| {
+            let server = &cluster.members[place].server;
+            let room = cursors_at(place) == 0 || cursors_at(place) == 1 && server.pool.has_room();
+            room && !search.waited && !server.was_late(now)
+        };
         match pick(&|candidate| patient(candidate.place)) {
             Some(place) => Reader::Found(Choice { place, reason: reason(place), wait: required }),
             None if search.waited || pick(&|_| true).is_some() => Reader::Stale,

@@ -88,7 +88,7 @@ fn role(request: &Request<'_>) -> Role {
             Kind::Write if !effects.has(Effects::UNKNOWN_FUNCTION) => Role::Execution,
             _ => Role::Other,
         },
-        Body::Plain(_) | Body::Statement { .. } => Role::Other,
+        Body::Plain(_) | Body::Fetch { .. } => Role::Other,
     }
 }
 

@@ -82,7 +82,7 @@ impl Session {
     }
 
     /// The error for a statement that is not there. `command` is how MariaDB calls the command that named it.
-    fn unknown_statement(&self, id: u32, command: &str) -> ServerError {
+    pub(super) fn unknown_statement(&self, id: u32, command: &str) -> ServerError {
         match self.mode().dialect {
             Dialect::MySql => ServerError::unknown_statement(id, "mysql_stmt_precheck"),
             Dialect::MariaDb => ServerError::unknown_statement(id, command),
@@ -186,16 +186,13 @@ impl Session {
         }
         let lacks_types = statement.lacks_types(&execute, self.capabilities);
         let shared = statement.text.clone();
-        let mut facts = self.doubt(shared.facts(self.mode()), &shared.sql);
-        if execute.wants_cursor() {
-            // The session stays where its cursor is, whatever it does before the last row.
-            facts.effects = facts.effects.with(Effects::CONNECTION);
-        }
+        let facts = self.doubt(shared.facts(self.mode()), &shared.sql);
         if facts.effects.has(Effects::KILL)
             && let Some(killed) = self.kill_by_text(&shared.sql).await
         {
             return killed;
         }
+        self.drop_cursor(execute.statement);
         let text = match execute.wants_cursor() && facts.kind != Kind::Write || lacks_types {
             // The server closes a statement's cursor when the statement runs again, so nobody else may use this one; nor
             // may this session's lack of types meet those that another has bound.
@@ -217,20 +214,9 @@ impl Session {
             false => shared.clone(),
         };
         let facts = self.classify(&shared.sql);
+        self.drop_cursor(bulk.statement);
         let body = Body::BulkExecute { bulk, text };
         self.run(Request { sql: &shared.sql, body, ..Request::plain(b"", Shape::Results, facts) }).await
-    }
-
-    async fn fetch(&mut self, id: u32, payload: &[u8]) -> Result<(), End> {
-        let Some(statement) = self.statements.find(id) else {
-            return self.send_error(&self.unknown_statement(id, "mysqld_stmt_fetch")).await;
-        };
-        let Some(text) = statement.cursor().cloned() else {
-            let stop = if self.mode().dialect == Dialect::MySql { "." } else { "" };
-            return self.send_error(&ServerError::no_open_cursor(id, stop)).await;
-        };
-        let body = Body::Statement { payload, text, id };
-        self.run(Request { body, ..Request::plain(payload, Shape::Rows, OTHER) }).await
     }
 
     async fn reset_statement(&mut self, id: u32) -> Result<(), End> {
@@ -257,15 +243,6 @@ impl Session {
     fn close(&mut self, id: u32) {
         self.drop_cursor(id);
         self.statements.remove(id);
-    }
-
-    /// Closes a statement's cursor, if it has one, and with it the server's statement, which nobody else uses.
-    fn drop_cursor(&mut self, id: u32) {
-        let Some(text) = self.statements.close_cursor(id) else { return };
-        if let Some(held) = &mut self.held {
-            held.lease.connection_mut().close_statement(&text);
-        }
-        self.state.set_pin(Pin::Cursor, self.statements.any_cursor());
     }
 
     async fn reset(&mut self) -> Result<(), End> {

@@ -7,6 +7,7 @@ use super::{
     front::{prepare_again, read_alignment, wait_query, waited},
     inquire::{Doubt, may_change_session},
     observe::{Exchanged, ReplyObserver},
+    parked::Parked,
     prepared::Legs,
     relay::{Relay, RelayError},
     request::{Body, Request, with_statement_id},
@@ -220,7 +221,7 @@ impl Session {
                 let wrong = |_| Failure::Request(ServerError::wrong_arguments("mysqld_stmt_bulk_execute"));
                 sequence = executed.map_err(wrong)?;
             }
-            Body::Statement { payload, text, id } => {
+            Body::Fetch { payload, text, id } => {
                 let id = connection.statements.id(text).ok_or_else(|| unknown(*id))?;
                 put_packets(out, &mut sequence, &with_statement_id(payload, id));
             }
@@ -272,6 +273,7 @@ impl Session {
             untold: &mut self.untold,
             may_change_session: may_change_session(&request.statement),
             withhold: request.withhold,
+            transaction: self.parked.as_ref().map(Parked::transaction).unwrap_or_default(),
             commits: uses_global(&config).then_some(&*self.worker.context),
             looks: may_change_code.then_some(&self.worker.context.looks),
             statement_id,

@@ -89,7 +89,6 @@ impl Session {
                 let pinned = self.state.fate() != Fate::Return;
                 held.lease.discard();
                 self.state.lose_connection();
-                self.statements.lose_cursors();
                 if pinned { Err(End::Client) } else { Ok(None) }
             }
         }

@@ -1,4 +1,4 @@
-//! What a session learns from a complete reply: writes that reads must see, statements, cursors, pins.
+//! What a session learns from a complete reply: writes that reads must see, statements, pins.
 
 use super::{
     observe::Exchanged,
@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     backend::Reports,
-    protocol::{BulkExecute, Capabilities, Execute, Shape, Status},
+    protocol::{Capabilities, Shape},
     session::Pins,
     sql::{Access, Dialect, Effects, Kind, Statement},
     telemetry::{Pin, Reason},
@@ -31,6 +31,11 @@ impl Session {
         }
         let pins = self.state.pins();
         self.follow_cursor(&mut held, request, &exchanged);
+        if request.fetches() {
+            held.lease.connection_mut().used = self.now;
+            self.held = Some(held);
+            return Ok(());
+        }
         self.learn_of_writes(&held, request, &exchanged, reason);
         if matches!(request.body, Body::Prepare { .. }) && held.lease.connection().dialect() == Dialect::MariaDb {
             self.statements.set_latest(exchanged.prepared.map(|(id, _)| id));
@@ -106,40 +111,6 @@ impl Session {
                 statement.columns = exchanged.columns;
             }
         }
-    }
-
-    /// An execute uses up the long data, closes the cursor that was open and may open another; the last row closes it.
-    /// The server's statement was prepared for the cursor alone and is closed with it. One whose execute failed may have
-    /// kept the long data for the next execute, whosever that is, and is closed, too.
-    fn follow_cursor(&mut self, held: &mut Held, request: &Request<'_>, exchanged: &Exchanged) {
-        let connection = held.lease.connection_mut();
-        match &request.body {
-            Body::Execute { execute: Execute { statement: id, .. }, text }
-            | Body::BulkExecute { bulk: BulkExecute { statement: id, .. }, text } => {
-                if let Some(statement) = self.statements.find(*id) {
-                    if exchanged.error.is_some() && statement.has_long_data() {
-                        connection.close_statement(text);
-                    }
-                    statement.use_up_long_data(exchanged.error);
-                    statement.columns = exchanged.columns;
-                }
-                if let Some(old) = self.statements.close_cursor(*id) {
-                    connection.close_statement(&old);
-                }
-                let opened = request.asks_for_cursor() && exchanged.status.has(Status::CURSOR_EXISTS);
-                if exchanged.error.is_none() && opened {
-                    self.statements.open_cursor(*id, text.clone());
-                } else if text.is_own() {
-                    connection.close_statement(text);
-                }
-            }
-            Body::Statement { text, id, .. } if exchanged.status.has(Status::LAST_ROW_SENT) => {
-                connection.close_statement(text);
-                self.statements.close_cursor(*id);
-            }
-            Body::Statement { .. } | Body::Plain(_) | Body::Prepare { .. } => return,
-        }
-        self.state.set_pin(Pin::Cursor, self.statements.any_cursor());
     }
 
     fn count_on_server(&self, held: &Held, request: &Request<'_>, exchanged: &Exchanged) {

@@ -116,6 +116,8 @@ pub struct ReplyObserver<'a> {
     /// The statement may change the session by itself.
     pub may_change_session: bool,
     pub withhold: Withhold,
+    /// The flags of the transaction that the session is in, if that is on another connection.
+    pub transaction: Status,
     /// Who is told of commits, for reads that must see those of all sessions; None: there are none.
     pub commits: Option<&'a Context>,
     /// Who is told that the statement has changed stored code; None: it has not.
@@ -171,9 +173,10 @@ impl ReplyObserver<'_> {
             looks.want();
         }
         let as_reported = !ok.status.has(Status::SESSION_STATE_CHANGED) || self.is_told_all();
-        if as_reported && self.untold.is_empty() {
+        if as_reported && self.untold.is_empty() && self.transaction == Status::default() {
             return Ok(Verdict::Pass(control.length));
         }
+        let ok = OkPacket { status: ok.status.with(self.transaction), ..ok };
         let told = self.told(&ok, boundary, payload.first().copied().unwrap_or_default());
         replace_payload(packet, &told)
     }
@@ -193,9 +196,11 @@ impl ReplyObserver<'_> {
             self.state.observe_eof(&eof, self.statement.kind, self.statement.effects);
         }
         let flagged = self.is_told_all() || self.chosen().is_some_and(Tracking::flags_reads);
-        if eof.status.has(Status::SESSION_STATE_CHANGED) && !flagged {
-            let status = eof.status.without(Status::SESSION_STATE_CHANGED).0.to_le_bytes();
-            packet.get_mut(HEADER + 3..HEADER + 5).ok_or(Malformed("status"))?.copy_from_slice(&status);
+        let hidden = if flagged { Status::default() } else { Status::SESSION_STATE_CHANGED };
+        let told = eof.status.without(hidden).with(self.transaction);
+        if told != eof.status {
+            let place = packet.get_mut(HEADER + 3..HEADER + 5).ok_or(Malformed("status"))?;
+            place.copy_from_slice(&told.0.to_le_bytes());
         }
         Ok(Verdict::Pass(control.length))
     }
@@ -316,6 +321,7 @@ mod tests {
             untold: &mut Untold::default(),
             may_change_session: true,
             withhold: Withhold::Nothing,
+            transaction: Status::default(),
             commits: None,
             looks: None,
             statement_id: 0,

@@ -35,7 +35,7 @@ pub struct ClientStatement {
     long_data: Vec<(u16, Vec<u8>)>,
     /// More long data came than the session may hold.
     overflow: bool,
-    /// The copy of the text whose cursor is open on the connection that the session holds.
+    /// The copy of the text whose cursor is open, on the connection that has it.
     cursor: Option<Arc<PreparedText>>,
     /// A digest of the definitions of columns that the client was sent last for it, if it keeps them. None: unknown, or none.
     pub columns: Option<u64>,
@@ -126,14 +126,6 @@ impl ClientStatements {
         let text = self.find(id)?.cursor.take()?;
         self.cursors -= 1;
         Some(text)
-    }
-
-    /// The cursors went with the connection.
-    pub fn lose_cursors(&mut self) {
-        if self.any_cursor() {
-            self.statements.values_mut().for_each(|statement| statement.cursor = None);
-            self.cursors = 0;
-        }
     }
 
     fn held_bytes(&self) -> usize {

@@ -10,10 +10,11 @@ use tokio::time::timeout;
 use super::{
     inquire::ROLLBACK,
     recall::names,
-    session::{OWN_COMMAND, Session},
+    session::{Held, OWN_COMMAND, Session},
 };
 use crate::{
     config::{Config, Transactions},
+    net::Scratch,
     protocol::Status,
     routing::Implicit,
     session::Pins,
@@ -90,21 +91,33 @@ impl Session {
     }
 
     /// Ends the transaction on the replica, which has changed nothing, for a statement that needs the writer.
-    pub(super) fn stop_reading(&mut self) {
+    pub(super) async fn stop_reading(&mut self) {
         self.reading = false;
         self.state.lose_connection();
         let Some(mut held) = self.held.take() else { return };
         let (scratch, shared) = (self.worker.scratch.clone(), self.worker.config().pool.multiplex);
+        if held.lease.connection().has_cursor() {
+            if end_transaction(&mut held, &scratch).await {
+                self.put_aside(held);
+            }
+            return;
+        }
         // The statement does not wait for it.
         tokio::task::spawn_local(async move {
             if !shared {
                 return drop(held.reset(&scratch).await);
             }
-            let connection = held.lease.connection_mut();
-            let ended = timeout(OWN_COMMAND, connection.query(ROLLBACK, &scratch)).await;
-            if matches!(ended, Ok(Ok(_))) {
-                connection.prove_clean();
-            }
+            end_transaction(&mut held, &scratch).await;
         });
     }
+}
+
+/// Ends the transaction on a connection, which is clean then. False: it is of no use any more.
+async fn end_transaction(held: &mut Held, scratch: &Scratch) -> bool {
+    let connection = held.lease.connection_mut();
+    let ended = matches!(timeout(OWN_COMMAND, connection.query(ROLLBACK, scratch)).await, Ok(Ok(_)));
+    if ended {
+        connection.prove_clean();
+    }
+    ended
 }

@@ -16,7 +16,7 @@ use super::{
     session::{Held, OWN_COMMAND, Session},
 };
 use crate::{
-    backend::{Alignment, ConnectError, Server, ServerConnection},
+    backend::{Alignment, ConnectError, Lease, Server, ServerConnection},
     net::Scratch,
     routing::{Decision, Target},
     sql::{Dialect, Effects, Kind, Mode, Statement, gives_insert_id, made_insert_id},
@@ -102,12 +102,13 @@ impl Session {
             return decision;
         }
         let server = last.server.clone();
-        let dedicated = self.dedicated.take(&server, &self.identity, self.state.settings()).map(|held| held.lease);
-        let recalled = dedicated.or_else(|| server.pool.recall(last.thread, self.entry.handle.id));
         // COM_SET_OPTION may have made the session another kind of client meanwhile.
-        match recalled.filter(|lease| lease.connection().identity.fits(&self.identity)) {
-            Some(lease) => {
-                self.held = Some(Held { lease, server });
+        let fits = |lease: &Lease| lease.connection().identity.fits(&self.identity);
+        let dedicated = self.dedicated.take_that(|held| last.is(held) && fits(&held.lease));
+        let pooled = || server.pool.recall(last.thread, self.entry.handle.id).filter(fits);
+        match dedicated.or_else(|| pooled().map(|lease| Held { lease, server: server.clone() })) {
+            Some(held) => {
+                self.held = Some(held);
                 Decision { target: Target::Held, reason: decision.reason }
             }
             None => decision,
@@ -192,16 +193,22 @@ impl Session {
         let scratch = self.worker.scratch.clone();
         let told = match &mut self.held {
             Some(held) if unclear.at.is(held) => asked(held.lease.connection_mut(), &scratch).await,
-            _ => match unclear.at.server.pool.recall(unclear.at.thread, self.entry.handle.id) {
-                Some(mut lease) => {
-                    let told = asked(lease.connection_mut(), &scratch).await;
-                    if told.is_some() {
-                        lease.connection_mut().prove_clean();
+            _ => {
+                let LastUsed { server, thread } = &unclear.at;
+                let dedicated = self.dedicated.take_that(|held| unclear.at.is(held));
+                let pooled = || server.pool.recall(*thread, self.entry.handle.id);
+                match dedicated.or_else(|| pooled().map(|lease| Held { lease, server: server.clone() })) {
+                    Some(mut held) => {
+                        let told = asked(held.lease.connection_mut(), &scratch).await;
+                        if told.is_some() {
+                            held.lease.connection_mut().prove_clean();
+                            self.put_aside(held);
+                        }
+                        told
                     }
-                    told
+                    None => None,
                 }
-                None => None,
-            },
+            }
         };
         self.state.set_insert_id(Some(unclear.settled(told)));
     }

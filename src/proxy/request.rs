@@ -33,8 +33,8 @@ pub enum Body<'a> {
     Execute { execute: Execute<'a>, text: Arc<PreparedText> },
     /// `COM_STMT_BULK_EXECUTE`, likewise.
     BulkExecute { bulk: BulkExecute<'a>, text: Arc<PreparedText> },
-    /// Another command of a prepared statement, whose id stands behind the command byte.
-    Statement { payload: &'a [u8], text: Arc<PreparedText>, id: u32 },
+    /// `COM_STMT_FETCH`, on the connection where the statement's cursor is open. The id stands behind the command byte.
+    Fetch { payload: &'a [u8], text: Arc<PreparedText>, id: u32 },
 }
 
 impl<'a> Request<'a> {
@@ -53,7 +53,7 @@ impl<'a> Request<'a> {
     /// The statement that must be prepared on the connection.
     pub fn text(&self) -> Option<&Arc<PreparedText>> {
         match &self.body {
-            Body::Execute { text, .. } | Body::BulkExecute { text, .. } | Body::Statement { text, .. } => Some(text),
+            Body::Execute { text, .. } | Body::BulkExecute { text, .. } | Body::Fetch { text, .. } => Some(text),
             Body::Plain(_) | Body::Prepare { .. } => None,
         }
     }
@@ -73,11 +73,17 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// Whether it asks for rows of a cursor.
+    pub fn fetches(&self) -> bool {
+        matches!(self.body, Body::Fetch { .. })
+    }
+
     /// Whether it may run again on another connection: nothing of it stays behind on a server.
     pub fn repeatable(&self) -> bool {
         let Statement { kind, effects, .. } = self.statement;
         match kind {
             _ if matches!(self.body, Body::Prepare { .. }) => true,
+            _ if self.fetches() => false,
             Kind::Read => !self.may_write() && !effects.has(Effects::FILE),
             // The transaction ends with its connection.
             Kind::Begin(_) => !effects.has(Effects::MULTI),

@@ -4,7 +4,7 @@ use super::{
     acquire::Search,
     exchange::Failure,
     observe::{tells_absence, tells_read_only},
-    request::Request,
+    request::{Body, Request},
     run::Course,
     session::{End, Held, Session},
 };
@@ -22,11 +22,15 @@ impl Session {
         &mut self,
         course: &Course<'a>,
         request: &Request<'_>,
-        held: Held,
+        mut held: Held,
         failure: Failure,
         mut decision: Decision<'a>,
         search: &mut Search,
     ) -> Result<Option<Decision<'a>>, End> {
+        if let Some(text) = request.text().filter(|text| text.is_own() && !request.fetches()) {
+            // It was prepared for this one execute.
+            held.lease.connection_mut().close_statement(text);
+        }
         if course.is_pinned()
             && let Failure::Unprepared(error) | Failure::Request(error) = &failure
         {
@@ -40,6 +44,9 @@ impl Session {
         server.metrics.shard(self.worker.index).errors.inc();
         if course.is_pinned() {
             self.state.lose_connection();
+            if let (Body::Fetch { id, .. }, false) = (&request.body, course.is_bound()) {
+                return self.lose_cursor(*id, failure).await.map(|()| None);
+            }
             if course.transaction != Implicit::Reading || !request.repeatable() {
                 return Err(self.after_loss(failure));
             }
@@ -59,7 +66,7 @@ impl Session {
             }
             Next::Tables => {
                 // Nothing is held while a statement runs beside.
-                drop(self.return_to_tables());
+                drop(self.unpark());
                 Some(Decision { target: Target::Held, reason: Reason::Pinned })
             }
         })
@@ -85,7 +92,7 @@ impl Session {
         request: &Request<'_>,
         server: &Server,
     ) -> bool {
-        self.parked.is_some()
+        self.parked.is_some() && !request.fetches()
             || matches!(target, Target::Any | Target::Reader)
                 && course.config.reads.writer_fallback
                 && self.may_move_to_writer(request, server)
@@ -93,8 +100,7 @@ impl Session {
     }
 
     /// How a session ends whose connection is gone with what it stood for.
-    fn after_loss(&mut self, failure: Failure) -> End {
-        self.statements.lose_cursors();
+    pub(super) fn after_loss(&mut self, failure: Failure) -> End {
         match failure {
             Failure::Client => End::Client,
             Failure::Killed(error)

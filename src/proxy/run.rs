@@ -40,6 +40,11 @@ impl Course<'_> {
     pub(super) fn is_pinned(&self) -> bool {
         self.free.target == Target::Held
     }
+
+    /// Whether the session is lost with that connection, which else has no more of it than a cursor.
+    pub(super) fn is_bound(&self) -> bool {
+        self.is_pinned() && !self.pins.without(Pins::of(Pin::Diagnostics)).is_empty()
+    }
 }
 
 impl Session {
@@ -47,7 +52,7 @@ impl Session {
     pub async fn run(&mut self, request: Request<'_>) -> Result<(), End> {
         self.move_on_unless_asked(&request.statement, request.sql).await?;
         match self.runs_beside(&self.worker.config(), &request) {
-            true => self.run_beside(request).await,
+            true => self.run_beside(None, request).await,
             false => self.run_where_held(request).await,
         }
     }
@@ -111,8 +116,8 @@ impl Session {
         let rule = self.rule(config, request);
         let transaction = self.implicit_transaction(config);
         let leaves = request.begins_again || self.leaves_read_only_transaction(&request.ran(), request.sql).await;
-        // What lingers is recalled, and stands for nothing else.
-        let held = self.pin().filter(|pin| !leaves && *pin != Pin::Diagnostics);
+        // What lingers is recalled, and stands for nothing else but its cursors.
+        let held = self.pin().filter(|pin| !leaves && (*pin != Pin::Diagnostics || request.fetches()));
         let situation = Situation { route, held, transaction };
         Course {
             config,
@@ -131,7 +136,7 @@ impl Session {
     async fn leave_others<'a>(&mut self, course: &Course<'a>, request: &Request<'_>) -> Result<Decision<'a>, End> {
         if course.leaves || course.transaction == Implicit::Reading && !course.is_pinned() {
             self.keep_insert_id().await;
-            self.stop_reading();
+            self.stop_reading().await;
         }
         self.find_insert_id(request.sql).await;
         let decision = self.recall(&request.statement, course.free);

@@ -8,9 +8,9 @@ use super::{
     Worker,
     dedicated::Dedicated,
     inquire::Doubt,
+    parked::Parked,
     prepared::ClientStatements,
     recall::{LastUsed, UnclearInsertId},
-    temporary::Parked,
     texts::Unread,
 };
 use crate::{
@@ -47,7 +47,7 @@ pub struct Session {
     /// What of it the client has yet to hear.
     pub(super) untold: Untold,
     pub(super) held: Option<Held>,
-    /// The connection with its temporary tables, while a statement runs beside it.
+    /// The connection that it holds, while a request runs beside it.
     pub(super) parked: Option<Parked>,
     /// The held connection is a replica's, with a transaction that `autocommit=0` opened for reads.
     pub(super) reading: bool,
@@ -148,7 +148,7 @@ impl Session {
         };
         let deadline = idle.map(|idle| Instant::now() + idle);
         self.client.sequence = 0;
-        let free = self.held.is_none();
+        let free = self.held.is_none() && self.dedicated.with_cursors().next().is_none();
         let read = self.client.read_command(&self.worker.scratch, payload, limit);
         tokio::pin!(read);
         loop {
@@ -176,8 +176,8 @@ impl Session {
                 },
                 () = self.calls.called() => {
                     self.dedicated.review(&self.worker.cluster(), self.worker.config().pool.multiplex);
-                    if self.held.is_none() && self.dedicated.is_empty() {
-                        self.entry.handle.shares_again();
+                    if self.held.is_none() {
+                        self.entry.handle.keeps(self.dedicated.pin(), self.dedicated.with_cursors());
                     }
                 }
             }
@@ -201,9 +201,12 @@ impl Session {
             held.lease.connection_mut().prove_clean();
             self.put_aside(held);
         }
-        let pin = self.pin().or((!self.dedicated.is_empty()).then_some(Pin::Dedicated));
-        let schema = self.state.settings().schema();
-        self.entry.handle.statement_ends(schema, self.held.is_some(), pin, self.now);
+        if !self.dedicated.is_empty() {
+            self.dedicated.settle(self.worker.config().pool.multiplex);
+        }
+        let (schema, held) = (self.state.settings().schema(), self.held.as_ref().map(|held| &held.server));
+        let pin = self.pin().or_else(|| self.dedicated.pin());
+        self.entry.handle.statement_ends(schema, held, pin, self.dedicated.with_cursors(), self.now);
     }
 
     /// Gives the connection that the session holds back, without making anybody wait.

@@ -1,30 +1,24 @@
 //! Reads beside a temporary table, or beside a connection whose id the session knows. A session that is pinned by nothing
 //! else still reads from replicas what is not in its temporary tables: such a read, and a question about it, runs as if
-//! the session held no connection. What a replica does not find, because a stored function looks for a temporary table,
-//! runs where the table is.
+//! the session held no connection (`parked`). What a replica does not find, because a stored function looks for a temporary
+//! table, runs where the table is.
 
 use super::{
     linger::asks_for_counts,
     recall::{asks_back, names_insert_id},
     request::{Body, Request},
-    session::{End, Held, Session},
+    session::Session,
 };
 use crate::{
     config::Config,
     routing::{self, Implicit, Situation, Target},
-    session::{Aside, Pins},
+    session::Pins,
     sql::{Effects, Hint, Kind},
     telemetry::Pin,
 };
 
 /// The pins beside which there are reads.
 const BESIDE: [Pin; 2] = [Pin::TemporaryTable, Pin::ConnectionId];
-
-/// The connection with the temporary tables, and what pins the session to it.
-pub struct Parked {
-    held: Held,
-    aside: Aside,
-}
 
 impl Session {
     /// Whether a request is to run beside the connection that the session holds.
@@ -61,36 +55,5 @@ impl Session {
         let of_session = |sql| names_insert_id(sql) && self.state.insert_id().is_none();
         let asks = |statement, sql| asks_for_counts(statement, sql) && !of_session(sql);
         elsewhere && asks_back(&request.statement) && asks(&request.statement, request.sql)
-    }
-
-    /// Runs a request as if the session held nothing.
-    pub(super) async fn run_beside(&mut self, request: Request<'_>) -> Result<(), End> {
-        if let Some(held) = self.held.take() {
-            self.parked = Some(Parked { held, aside: self.state.set_aside() });
-        }
-        let mut ran = self.run_where_held(request).await;
-        // Where the tables are, it is asked as ever.
-        if ran.is_ok() && self.parked.is_some() {
-            // What it left is asked for at once, so that nothing of it is taken for the other connection's.
-            ran = self.move_on().await;
-        }
-        if let Some(mut held) = self.return_to_tables() {
-            held.lease.connection_mut().prove_clean();
-            self.put_aside(held);
-        }
-        ran
-    }
-
-    /// Goes back to the connection with the temporary tables. Returns the one that the session has used meanwhile, if
-    /// nothing of the session is left on it; a function in a view may have left something, and it is gone.
-    pub(super) fn return_to_tables(&mut self) -> Option<Held> {
-        let Parked { held, aside } = self.parked.take()?;
-        let free = self.state.take_back(aside);
-        let used = self.held.replace(held)?;
-        if free {
-            return Some(used);
-        }
-        used.lease.discard();
-        None
     }
 }

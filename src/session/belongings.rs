@@ -3,6 +3,7 @@
 
 use super::{Pins, SessionState};
 use crate::{
+    protocol::Status,
     sql::{self, AdvisoryLocks, Belonging, Effects, GlobalLock, Kind, Mode, Name, Statement, TableName},
     telemetry::Pin,
 };
@@ -25,11 +26,21 @@ pub(super) struct Belongings {
     unknown: Pins,
 }
 
-/// What pins a session that runs a statement elsewhere.
+/// What binds a session to a connection, while it runs a statement elsewhere.
 #[derive(Debug)]
 pub struct Aside {
     pins: Pins,
     belongings: Belongings,
+    transaction: Status,
+    explicit: bool,
+    characteristics: bool,
+}
+
+impl Aside {
+    /// The flags of the transaction that the session is in.
+    pub fn transaction(&self) -> Status {
+        self.transaction
+    }
 }
 
 /// A temporary table.
@@ -116,15 +127,25 @@ impl SessionState {
         }
     }
 
-    /// Sets aside what pins the session, for a statement that runs as if nothing did.
+    /// Sets aside what binds the session, for a statement that runs as if nothing did.
     pub fn set_aside(&mut self) -> Aside {
-        Aside { pins: std::mem::take(&mut self.pins), belongings: std::mem::take(&mut self.belongings) }
+        let transaction = self.status.of_transaction();
+        self.status = self.status.without(transaction);
+        Aside {
+            pins: std::mem::take(&mut self.pins),
+            belongings: std::mem::take(&mut self.belongings),
+            transaction,
+            explicit: std::mem::take(&mut self.explicit),
+            characteristics: std::mem::take(&mut self.characteristics),
+        }
     }
 
     /// Takes it back. False: something else pins the session by now, and is forgotten.
     pub fn take_back(&mut self, aside: Aside) -> bool {
         let free = self.pins.is_empty();
+        self.status = self.status.without(self.status.of_transaction()).with(aside.transaction);
         (self.pins, self.belongings) = (aside.pins, aside.belongings);
+        (self.explicit, self.characteristics) = (aside.explicit, aside.characteristics);
         free
     }
 

@@ -110,7 +110,7 @@ labelled! {
         TemporaryTable => "temporary-table",
         /// `PREPARE … FROM`.
         TextPrepared => "text-prepared",
-        /// A cursor is open.
+        /// A cursor is open on a connection, which stands for nothing else.
         Cursor => "cursor",
         /// `HANDLER … OPEN`.
         Handler => "handler",
