@@ -5,7 +5,7 @@ use std::{borrow::Cow, cell::Cell, sync::Arc, time::Duration};
 use super::{
     calls::{self, Procedure},
     front::{prepare_again, read_alignment, wait_query, waited},
-    inquire::{Doubt, may_change_session},
+    inquire::Doubt,
     observe::{Exchanged, ReplyObserver},
     parked::Parked,
     prepared::Legs,
@@ -261,6 +261,7 @@ impl Session {
         let asks_for_files = request.statement.effects.has(Effects::LOCAL_INFILE);
         let may_change_code = request.statement.kind >= Kind::Ddl && changes_stored_code(request.sql, self.mode());
         let files = asks_for_files.then(|| (request.sql, self.mode()));
+        let may_change_session = self.may_change_session(request);
         let mut observer = ReplyObserver {
             state: &mut self.state,
             statement: &told,
@@ -271,7 +272,7 @@ impl Session {
             capabilities: self.capabilities,
             tracking,
             untold: &mut self.untold,
-            may_change_session: may_change_session(&request.statement),
+            may_change_session,
             withhold: request.withhold,
             transaction: self.parked.as_ref().map(Parked::transaction).unwrap_or_default(),
             commits: uses_global(&config).then_some(&*self.worker.context),

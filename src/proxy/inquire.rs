@@ -16,7 +16,7 @@ use crate::{
     backend::{ConnectError, Reports, ServerConnection},
     protocol::{Capabilities, Malformed, OkPacket, Status, code, query_attributes},
     session::{Boundary, Fate, Pins},
-    sql::{Dialect, Effects, Kind, Statement, sets_only_tracking},
+    sql::{Called, Dialect, Effects, Kind, Statement, called, sets_only_tracking},
     telemetry::Pin,
 };
 
@@ -171,6 +171,23 @@ impl Session {
         Ok(())
     }
 
+    /// Whether a request may change something of the session by itself, and not only what is told of transactions.
+    pub fn may_change_session(&self, request: &Request<'_>) -> bool {
+        const CHANGING: Effects =
+            Effects::LEAVING_CODE.with(Effects::USER_VARIABLE).with(Effects::TEMPORARY_TABLE).with(Effects::MULTI);
+        let Statement { kind, effects, .. } = request.ran();
+        if self.untold.is_empty() || effects.any(CHANGING) {
+            return true;
+        }
+        match kind {
+            Kind::Write => {
+                effects.has(Effects::UNKNOWN_FUNCTION) && called(request.sql, self.mode()) != Called::Nothing
+            }
+            Kind::Read | Kind::Diagnostics | Kind::Begin(_) | Kind::Transaction => false,
+            _ => true,
+        }
+    }
+
     /// Keeps what the client would have been told of a report that only Weir has heard.
     fn keep_untold(&mut self, connection: &ServerConnection, ok: &OkPacket<'_>, boundary: Boundary) {
         if !ok.status.has(Status::SESSION_STATE_CHANGED) || !self.capabilities.has(Capabilities::SESSION_TRACK) {
@@ -183,15 +200,6 @@ impl Session {
         };
         self.untold.keep(&told.unwrap_or_default(), connection.dialect());
     }
-}
-
-/// Whether a statement may change something of the session by itself, and not only what a transaction is told of.
-pub fn may_change_session(statement: &Statement<'_>) -> bool {
-    const CHANGING: [Effects; 4] =
-        [Effects::UNKNOWN_FUNCTION, Effects::USER_VARIABLE, Effects::TEMPORARY_TABLE, Effects::MULTI];
-    let Statement { kind, effects, .. } = *statement;
-    let harmless = matches!(kind, Kind::Read | Kind::Diagnostics | Kind::Begin(_) | Kind::Transaction | Kind::Write);
-    !harmless || CHANGING.into_iter().any(|effect| effects.has(effect))
 }
 
 /// Whether a statement that failed may have changed something of the session before that.
