@@ -172,7 +172,8 @@ async fn servers_hear_what_the_client_says_of_itself_where_nobody_shares() {
             assert_eq!(view.program.as_deref(), Some("shop"), "{flavor}");
             // Whoever says nothing of itself does not get a connection of which something was said.
             drop(raw);
-            listen("program_name\u{4}weir");
+            // The look at stored code logs in as this user, too, and says more.
+            listen("\u{12}\u{c}program_name\u{4}weir");
             let card = Card { collation: 8, ..Card::app(MODERN) };
             let mut silent = Raw::connect(bed.port(), &card).await.unwrap();
             assert_eq!(silent.value("/* weir:writer */ SELECT 1").await, b"1", "{flavor}");
