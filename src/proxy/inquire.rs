@@ -40,7 +40,7 @@ impl Doubt {
 }
 
 impl Session {
-    /// Notes that a request may have changed what the client is told.
+    /// Notes that a request may have changed what the client is told, or ran before that was looked at.
     pub fn note_tracking(&mut self, request: &Request<'_>) {
         if request.ran().effects.has(Effects::SESSION_TRACKING) {
             if !self.only_tracks(request) {
@@ -48,6 +48,13 @@ impl Session {
                 self.state.set_pin(Pin::SessionTracking, true);
             }
             self.unread.get_or_insert_default().tracks = true;
+        } else if self.unread.as_ref().is_some_and(|unread| unread.tracks) {
+            // It asked about the statement before, so that nothing else was asked before it ran.
+            let Statement { kind, effects, .. } = request.ran();
+            let harmless = matches!(kind, Kind::Read | Kind::Diagnostics) && !kind.may_run_stored_code(effects);
+            if !harmless {
+                self.state.set_pin(Pin::SessionTracking, true);
+            }
         }
     }
 

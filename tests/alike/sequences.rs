@@ -341,6 +341,16 @@ pub const SEQUENCES: &[(&str, &[Say])] = &[
 /// several depends on what is tracked.
 pub const TOLD: &[(&str, &[Say])] = &[
     (
+        "locks are taken while the server tells what the client asked for, and no more",
+        &[
+            Query("INSERT INTO t (v) VALUES (1)"),
+            Query("SET session_track_schema = 1"),
+            Query("UPDATE t SET v = LAST_INSERT_ID(v + 1000); LOCK TABLES t READ"),
+            Query("SET session_track_schema = 0"),
+            Query("UPDATE t SET v = 2"),
+        ],
+    ),
+    (
         "what a failed CALL has changed is told when a server tells it",
         &[
             Query("CREATE PROCEDURE p() BEGIN SET @p = 1; SIGNAL SQLSTATE '45000'; END"),
