@@ -186,8 +186,8 @@ const TOLERATED: &[Tolerance] = &[
             let executes = step.text().contains("EXECUTE");
             let names = text(step, earlier).replace("@@", "").contains('@');
             let prepares = *flavor == Flavor::MySql9 && matches!(step, Step::Prepare { .. });
-            let is_null = reply.iter().any(|packet| packet.contains(&0xFB));
             let defines = |packet: &[u8]| packet.starts_with(b"\x03def");
+            let is_null = reply.iter().any(|packet| !defines(packet) && packet.contains(&0xFB));
             if (names || executes) && is_null || names && prepares {
                 reply.retain(|packet| !defines(packet));
             } else if executes && *flavor == Flavor::MySql9 {
