@@ -149,20 +149,24 @@ const TOLERATED: &[Tolerance] = &[
         reason: "warnings of a statement before the last: MariaDB keeps them until one uses a table, wherever that \
                  runs",
         mask: |Moment { step, before, flavor, .. }, reply| {
-            if *flavor == Flavor::MariaDb && step.asks_back() && !before.is_some_and(|(_, before)| warned(before)) {
+            // What GET DIAGNOSTICS has found is in variables by then.
+            let asks = step.asks_back() || step.text().contains("@gm");
+            if *flavor == Flavor::MariaDb && asks && !before.is_some_and(|(_, before)| warned(before)) {
                 reply.clear();
             }
         },
     },
     Tolerance {
-        reason: "the type of a column that a parameter decides, when one is NULL: MySQL goes by what was bound before, on \
-                 that connection; and so is what an expression of parameters alone is sent as",
+        reason: "the type of a column that a parameter decides, when one is NULL or nothing else does: MySQL goes by what \
+                 was bound before, on that connection; and so is what an expression of NULL is sent as",
         mask: |Moment { step, earlier, flavor, .. }, reply| {
-            if let (Step::Execute { parameters, .. }, Flavor::MySql9) = (step, flavor)
-                && parameters.iter().any(|parameter| parameter.value.is_none())
-            {
-                reply.retain(|packet| !packet.starts_with(b"\x03def"));
-                if text(step, earlier).starts_with("SELECT ?") && raw::error(reply).is_none() {
+            if let (Step::Execute { parameters, .. }, Flavor::MySql9) = (step, flavor) {
+                let alone = text(step, earlier).starts_with("SELECT ?");
+                let null = parameters.iter().any(|parameter| parameter.value.is_none());
+                if alone || null {
+                    reply.retain(|packet| !packet.starts_with(b"\x03def"));
+                }
+                if alone && null && raw::error(reply).is_none() {
                     reply.clear();
                 }
             }
@@ -170,11 +174,11 @@ const TOLERATED: &[Tolerance] = &[
     },
     Tolerance {
         reason: "which of its two faults an execute is told of that gave no types, while tables are locked of which its \
-                 statement's is none: Weir prepares it anew",
+                 statement's is none, or behind XA END: Weir prepares it anew",
         mask: |Moment { step, .. }, reply| {
             let untyped = matches!(step, Step::Execute { bind: Bind::AsBefore, .. });
-            // ER_TABLE_NOT_LOCKED, ER_WRONG_ARGUMENTS
-            if untyped && raw::error(reply).is_some_and(|error| matches!(error.code, 1100 | 1210)) {
+            // ER_TABLE_NOT_LOCKED, ER_WRONG_ARGUMENTS, ER_XAER_RMFAIL, ER_MALFORMED_PACKET
+            if untyped && raw::error(reply).is_some_and(|error| matches!(error.code, 1100 | 1210 | 1399 | 1835)) {
                 *reply = vec![b"refused".to_vec()];
             }
         },
@@ -183,14 +187,15 @@ const TOLERATED: &[Tolerance] = &[
         reason: "the type of a user variable that is NULL: servers give it one when a statement that sets it is prepared, \
                  whoever did that on the connection",
         mask: |Moment { step, earlier, flavor, .. }, reply| {
+            let mysql = *flavor == Flavor::MySql9;
             let executes = step.text().contains("EXECUTE");
             let names = text(step, earlier).replace("@@", "").contains('@');
-            let prepares = *flavor == Flavor::MySql9 && matches!(step, Step::Prepare { .. });
+            let prepares = mysql && matches!(step, Step::Prepare { .. });
             let defines = |packet: &[u8]| packet.starts_with(b"\x03def");
             let is_null = reply.iter().any(|packet| !defines(packet) && packet.contains(&0xFB));
             if (names || executes) && is_null || names && prepares {
                 reply.retain(|packet| !defines(packet));
-            } else if executes && *flavor == Flavor::MySql9 {
+            } else if mysql && (executes || names && matches!(step, Step::Execute { .. })) {
                 // It was NULL when the text was prepared.
                 reply.retain(|packet| !(defines(packet) && packet.contains(&b'@')));
             }

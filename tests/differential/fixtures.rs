@@ -124,7 +124,7 @@ pub fn of(script: &Script, schema: &str) -> Vec<String> {
         format!("USE {schema}"),
     ];
     let made = FIXTURES.iter().zip(&wanted).filter(|(_, wanted)| **wanted).map(|((_, text), _)| (*text).to_owned());
-    // Nothing of this is left to ask about.
-    let end = "SELECT 1 FROM (SELECT 1) AS nothing".to_owned();
+    // Nothing of this is left to ask about, on the connection that ran it.
+    let end = "/* weir:writer */ SELECT 1 FROM (SELECT 1) AS nothing".to_owned();
     start.into_iter().chain(made).chain([end]).collect()
 }
