@@ -5,6 +5,8 @@
 mod bed;
 #[path = "alike/sequences.rs"]
 mod sequences;
+#[path = "alike/told.rs"]
+mod told;
 
 use bed::{
     Bed, flavors,
@@ -13,8 +15,8 @@ use bed::{
 use sequences::{
     SEQUENCES,
     Say::{self, Change, Execute, Long, Partly, Ping, Prepare, Query, Reset},
-    TOLD,
 };
+use told::TOLD;
 use weir::{protocol::Capabilities, sandbox::Cluster};
 
 #[tokio::test]

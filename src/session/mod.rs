@@ -3,6 +3,7 @@
 //! Changed only by what a server reported ([`SessionState::observe`]), plus the few things servers do not report and
 //! the text alone gives away.
 
+mod aside;
 mod belongings;
 mod charset;
 mod pins;
@@ -13,7 +14,7 @@ mod tracking;
 mod untold;
 mod user_variables;
 
-pub use belongings::Aside;
+pub use aside::Aside;
 pub use charset::{is_ambiguous, login_collation};
 pub use pins::Pins;
 pub use settings::{Settings, Step, Value};
