@@ -172,13 +172,15 @@ async fn the_id_is_one_to_kill() {
             timeout(bed::PATIENCE, async { while !victim.is_closed().await {} }).await.unwrap();
             assert_eq!(code(&killer.query(format!("KILL {id}")).await).0, 1094, "{flavor}: it is gone");
         }
-        // The connection of who has forgotten its id is anybody's.
+        // The connection of who has forgotten its id is whose it is then.
         let mut victim = connect(&bed).await;
         let id = told(&mut victim, "SELECT CONNECTION_ID() + 0").await;
         assert_eq!(error(&victim.ask(b"\x1F", Answer::One).await), None);
         let mut taker = takes_the_connection(&bed).await;
-        assert_eq!(code(&killer.query(format!("KILL {id}")).await).0, 1094, "{flavor}");
-        taker.run("ROLLBACK").await;
+        assert_eq!(told(&mut taker, "SELECT CONNECTION_ID() + 0").await, id, "{flavor}");
+        killer.run(format!("KILL {id}")).await;
+        timeout(bed::PATIENCE, async { while !taker.is_closed().await {} }).await.unwrap();
+        assert_eq!(told(&mut victim, "SELECT 'alive'").await, "alive", "{flavor}");
         bed.stop().await;
     }
 }

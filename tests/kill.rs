@@ -1,4 +1,4 @@
-//! `KILL`: it names Weir's sessions, wherever it stands, and reaches them alone.
+//! `KILL`: whom an id names, Weir's or a server's, and who may kill whom.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod bed;
@@ -191,21 +191,149 @@ async fn a_kill_that_weir_cannot_run_kills_nobody() {
     }
 }
 
+/// The id in the client's `SHOW FULL PROCESSLIST` of what runs a text.
+async fn listed(raw: &mut Raw, hint: &str, text: &str) -> String {
+    let list = raw.run(format!("{hint} SHOW FULL PROCESSLIST")).await;
+    let found = list.iter().find(|row| row.windows(text.len()).any(|window| window == text.as_bytes()));
+    let row = found.unwrap_or_else(|| panic!("nothing runs {text}"));
+    String::from_utf8(row[1..=usize::from(row[0])].to_vec()).unwrap()
+}
+
+/// The server's id of the connection that a session in a transaction has.
+async fn thread(raw: &mut Raw) -> String {
+    let sql = "SELECT id FROM information_schema.processlist WHERE info LIKE '%this one%'";
+    String::from_utf8(raw.value(sql).await).unwrap()
+}
+
+/// Sees the session give back what it used for its last statement, which it does after the reply.
+async fn lets_go(raw: &mut Raw) {
+    assert_eq!(error(&raw.ask(b"\x0E", Answer::One).await), None);
+}
+
 #[tokio::test]
-async fn a_kill_names_no_thread_of_a_server() {
+async fn the_ids_in_the_process_list_are_ids_to_kill() {
     for flavor in flavors() {
         let bed = start(flavor).await;
-        let mut one = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
-        let mut other = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
-        other.run("BEGIN").await;
-        let threads = threads(&bed).await;
-        assert!(!threads.is_empty(), "{flavor}");
-        for (_, thread) in threads {
-            for kill in ["/* it */ KILL", "KILL /* it */ CONNECTION", "-- it\nKILL"] {
-                assert_eq!(code(&one.query(format!("{kill} {thread}")).await).0, 1094, "{flavor}: {kill}");
+        let mut killer = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
+        for (number, (hint, begin)) in [("", "BEGIN"), ("/* weir:server=db1 */", "DO 1")].into_iter().enumerate() {
+            let mut victim = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
+            victim.run(begin).await;
+            for kill in ["KILL QUERY", "KILL"] {
+                let name = victim.id + number as u32;
+                victim.send(sleep(name).as_bytes()).await;
+                running(&bed, &format!("SELECT {name} ")).await;
+                let id = listed(&mut killer, hint, &format!("SELECT {name} ")).await;
+                killer.run(format!("{hint} {kill} {id}")).await;
+                assert_eq!(
+                    code(&victim.receive(Answer::Results).await),
+                    (1317, "70100".to_owned()),
+                    "{flavor}: {kill}"
+                );
             }
+            timeout(bed::PATIENCE, async { while !victim.is_closed().await {} }).await.unwrap();
         }
-        other.run("ROLLBACK").await;
+        // A session that does nothing, in a transaction.
+        for by_command in [false, true] {
+            let mut victim = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
+            victim.run("BEGIN").await;
+            victim.run("INSERT INTO t VALUES (6)").await;
+            let id = thread(&mut victim).await;
+            killer.run(format!("KILL QUERY {id}")).await;
+            assert_eq!(victim.value("SELECT COUNT(*) FROM t").await, b"1", "{flavor}: it runs nothing to kill");
+            if by_command {
+                let command = [&[0x0C][..], &id.parse::<u32>().unwrap().to_le_bytes()].concat();
+                assert_eq!(error(&killer.ask(&command, Answer::One).await), None, "{flavor}");
+            } else {
+                killer.run(format!("KILL {id}")).await;
+            }
+            timeout(bed::PATIENCE, async { while !victim.is_closed().await {} }).await.unwrap();
+            bed.cluster.writer.exec("INSERT INTO app.t VALUES (6)").await.unwrap();
+            bed.cluster.writer.exec("DELETE FROM app.t").await.unwrap();
+        }
+        // On a replica's list the same number is another connection.
+        let mut reader = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
+        let other = reader
+            .value("/* weir:server=db1 */ SELECT id FROM information_schema.processlist WHERE info LIKE '%this one%'")
+            .await;
+        let other = String::from_utf8(other).unwrap();
+        lets_go(&mut reader).await;
+        killer.run(format!("/* weir:server=db1 */ KILL {other}")).await;
+        assert_eq!(reader.value("SELECT 'alive'").await, b"alive", "{flavor}: it was nobody's");
+        bed.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_nobody_uses_is_closed() {
+    for flavor in flavors() {
+        let bed = start(flavor).await;
+        let mut killer = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
+        let card = Card { user: "other", password: "other-secret", schema: None, ..Card::app(MODERN) };
+        let mut stranger = Raw::connect(bed.port(), &card).await.unwrap();
+        let mut user = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
+        user.run("BEGIN").await;
+        let id = thread(&mut user).await;
+        user.run("ROLLBACK").await;
+        lets_go(&mut user).await;
+        let pooled = bed.cluster.writer.address().to_string();
+        let there = (pooled, id.parse().unwrap());
+        assert_eq!(code(&stranger.query(format!("KILL {id}")).await).0, 1094, "{flavor}");
+        killer.run(format!("KILL QUERY {id}")).await;
+        assert!(threads(&bed).await.contains(&there), "{flavor}");
+        killer.run(format!("KILL {id}")).await;
+        until("the connection is gone", async || !threads(&bed).await.contains(&there)).await;
+        assert_eq!(user.value("SELECT COUNT(*) FROM t FOR UPDATE").await, b"0", "{flavor}: nobody lost a session");
+        bed.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_weirs_the_server_kills() {
+    for flavor in flavors() {
+        let bed = start(flavor).await;
+        let mut killer = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
+        let card = Card { user: "other", password: "other-secret", schema: None, ..Card::app(MODERN) };
+        let mut stranger = Raw::connect(bed.port(), &card).await.unwrap();
+        let execute = [b"\x17", &1_u32.to_le_bytes()[..], b"\0\x01\0\0\0"].concat();
+        for way in ["text", "command", "prepared"] {
+            let mut direct = Raw::connect(bed.cluster.writer.port(), &Card::app(MODERN)).await.unwrap();
+            let kill = format!("KILL {}", direct.id);
+            assert_eq!(code(&stranger.query(&kill).await), (1095, "HY000".to_owned()), "{flavor}");
+            let reply = match way {
+                "text" => killer.query(&kill).await,
+                "command" => killer.ask(&[&[0x0C][..], &direct.id.to_le_bytes()].concat(), Answer::One).await,
+                _ => {
+                    killer.prepare(&kill).await;
+                    killer.ask(&execute, Answer::Results).await
+                }
+            };
+            assert_eq!(error(&reply), None, "{flavor}: {way}");
+            timeout(bed::PATIENCE, async { while !direct.is_closed().await {} }).await.unwrap();
+        }
+        bed.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn whom_the_servers_let_may_kill_what_is_others() {
+    for flavor in flavors() {
+        let bed = start(flavor).await;
+        let privilege = if flavor == Flavor::MariaDb { "CONNECTION ADMIN" } else { "CONNECTION_ADMIN" };
+        let card = Card { user: "other", password: "other-secret", schema: None, ..Card::app(MODERN) };
+        let mut other = Raw::connect(bed.port(), &card).await.unwrap();
+        let mut victim = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
+        victim.run("BEGIN").await;
+        let thread = thread(&mut victim).await;
+        for id in [&victim.id.to_string(), &thread] {
+            assert_eq!(code(&other.query(format!("KILL {id}")).await), (1095, "HY000".to_owned()), "{flavor}");
+        }
+        bed.cluster.writer.exec(&format!("GRANT {privilege} ON *.* TO other@'%'")).await.unwrap();
+        for id in [victim.id.to_string(), thread] {
+            other.run(format!("KILL QUERY {id}")).await;
+        }
+        assert_eq!(victim.value("SELECT 'alive'").await, b"alive", "{flavor}");
+        other.run(format!("KILL {}", victim.id)).await;
+        timeout(bed::PATIENCE, async { while !victim.is_closed().await {} }).await.unwrap();
         bed.stop().await;
     }
 }

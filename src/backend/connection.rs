@@ -8,6 +8,7 @@ use super::{
     ConnectError, Identity, Links, PreparedText, Statements,
     align::set_names,
     dial::{Dialled, OWN_REPLY, Place, dial, refused},
+    threads::Thread,
 };
 use crate::{
     net::{PacketStream, Scratch},
@@ -28,6 +29,8 @@ pub struct ServerConnection {
     pub capabilities: Capabilities,
     /// The server's id of it.
     pub thread: u32,
+    /// Its place among those of a pool; None: it is in none.
+    pub entry: Option<Thread>,
     /// Where the server is that has this thread, whatever its name leads to by now; None: not TCP.
     pub peer: Option<SocketAddr>,
     /// What it has been set to.
@@ -114,6 +117,7 @@ impl ServerConnection {
             identity,
             capabilities,
             thread: greeting.connection_id,
+            entry: None,
             peer,
             settings: Arc::new(Settings::default()),
             baseline: Settings::default(),

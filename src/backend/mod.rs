@@ -17,6 +17,7 @@ pub mod srv;
 mod statements;
 pub mod stored_code;
 mod texts;
+mod threads;
 
 pub use align::Alignment;
 pub use cluster::{Cluster, Executed, Member, Report, Server, UNKNOWN_COLLATION, UNKNOWN_VERSION};

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::{
     ConnectError, Identity, Links, Place, PreparedText, ServerConnection,
     shelf::{Ages, LAST_RESORT, Put, Shelf, Take},
+    threads::Threads,
 };
 use crate::{
     config::Address,
@@ -24,6 +25,7 @@ pub struct Pool {
     address: Address,
     metrics: Arc<ServerMetrics>,
     shelf: Mutex<Shelf<Box<ServerConnection>, oneshot::Sender<Grant>>>,
+    threads: Arc<Threads>,
 }
 
 /// What a waiter gets.
@@ -91,7 +93,7 @@ impl Wish<'_> {
 
 impl Pool {
     pub fn new(address: Address, metrics: Arc<ServerMetrics>, limit: u32, ages: Ages) -> Self {
-        Self { address, metrics, shelf: Mutex::new(Shelf::new(limit, ages)) }
+        Self { address, metrics, shelf: Mutex::new(Shelf::new(limit, ages)), threads: Arc::default() }
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf<Box<ServerConnection>, oneshot::Sender<Grant>>> {
@@ -147,8 +149,37 @@ impl Pool {
         drop(expired);
     }
 
+    /// The session that has the connection which the server calls `thread`, or [`ServerConnection::NOBODY`]; None: it is
+    /// no connection of this pool.
+    pub fn session_of(&self, thread: u32) -> Option<u32> {
+        self.threads.session_of(thread)
+    }
+
+    /// Closes the idle connection `thread`, if that is a `user`'s; None: whosever it is.
+    pub fn close_idle(self: &Arc<Self>, thread: u32, user: Option<&str>) -> bool {
+        let idle = self.shelf().take_that(|connection| {
+            connection.thread == thread && user.is_none_or(|user| *connection.identity.user == *user)
+        });
+        let Some(connection) = idle else { return false };
+        Lease::new(self, connection).discard();
+        true
+    }
+
     /// Leases a connection: an idle one, a new one, or the next that comes back before `deadline`.
     pub async fn lease(
+        self: &Arc<Self>,
+        wish: Wish<'_>,
+        links: &Links,
+        scratch: &Scratch,
+        deadline: Instant,
+        waits: &Tally,
+    ) -> Result<Lease, LeaseError> {
+        let lease = self.lease_to_nobody(wish, links, scratch, deadline, waits).await?;
+        lease.connection().is_used_by(wish.session);
+        Ok(lease)
+    }
+
+    async fn lease_to_nobody(
         self: &Arc<Self>,
         wish: Wish<'_>,
         links: &Links,
@@ -197,6 +228,7 @@ impl Pool {
         let quiet = connection.packets.is_quiet();
         let lease = Lease::new(self, connection);
         if quiet {
+            lease.connection().is_used_by(session);
             return Some(lease);
         }
         lease.discard();
@@ -229,12 +261,14 @@ impl Pool {
                 .await;
         let mut connection = opened.inspect_err(|_| self.metrics.connect_failures.inc())?;
         connection.worker = wish.worker;
+        connection.entry = Some(self.threads.enter(connection.thread));
         self.metrics.connects.inc();
         permit.0 = None;
         Ok(Lease::new(self, Box::new(connection)))
     }
 
     fn put(self: &Arc<Self>, connection: Box<ServerConnection>) {
+        connection.is_used_by(ServerConnection::NOBODY);
         let (opened, used) = (connection.opened, connection.used);
         let mut put = self.shelf().put(connection, opened, used);
         loop {

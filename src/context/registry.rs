@@ -66,8 +66,6 @@ struct Live {
     /// Where it keeps connections for cursors.
     cursors: Vec<Arc<Server>>,
     pin: Option<Pin>,
-    /// The connection by whose id the session knows itself.
-    known_by: Option<(Arc<Server>, u32)>,
     reason: Option<Reason>,
     statements: u64,
 }
@@ -124,7 +122,6 @@ impl Registry {
             on_server: false,
             cursors: Vec::new(),
             pin: None,
-            known_by: None,
             reason: None,
             statements: 0,
         };
@@ -141,17 +138,13 @@ impl Registry {
         Entry { registry: self.clone(), handle }
     }
 
-    pub fn find(&self, id: u32) -> Option<Arc<SessionHandle>> {
-        self.sessions().get(&id).cloned()
+    /// Whether an id is one that sessions get, and servers do not.
+    pub fn may_give(&self, id: u32) -> bool {
+        (FIRST..2 * FIRST).contains(&id)
     }
 
-    /// The session that knows itself by the id of a server's connection.
-    pub fn find_known_by(&self, server: &Arc<Server>, thread: u32) -> Option<Arc<SessionHandle>> {
-        let knows = |handle: &&Arc<SessionHandle>| {
-            let live = handle.live();
-            live.known_by.as_ref().is_some_and(|(at, id)| *id == thread && Arc::ptr_eq(at, server))
-        };
-        self.sessions().values().find(knows).cloned()
+    pub fn find(&self, id: u32) -> Option<Arc<SessionHandle>> {
+        self.sessions().get(&id).cloned()
     }
 
     pub fn all(&self) -> Vec<Arc<SessionHandle>> {
@@ -238,11 +231,6 @@ impl SessionHandle {
         if live.schema.as_deref().map(str::as_bytes) != schema {
             live.schema = schema.map(|name| String::from_utf8_lossy(name).into_owned());
         }
-    }
-
-    /// The session knows itself by the id of this connection, and no longer by another one's.
-    pub fn is_known_by(&self, connection: Option<(Arc<Server>, u32)>) {
-        self.live().known_by = connection;
     }
 
     /// Why it shares less than it could, and the servers whose connections it keeps for `cursors`.

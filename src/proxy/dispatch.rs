@@ -15,7 +15,6 @@ use super::{
 };
 use crate::{
     backend::Identity,
-    context::Kill,
     protocol::{
         BulkExecute, Capabilities, Command, Execute, Malformed, ServerError, Shape,
         auth::{Attempt, Challenge, Credential},
@@ -66,7 +65,7 @@ impl Session {
             Command::Ping => self.local_ok().await,
             Command::ResetConnection => self.reset().await,
             Command::ChangeUser(body) => self.change_user(body).await,
-            Command::ProcessKill(id) => self.kill(id.into(), Kill::Session).await,
+            Command::ProcessKill(id) => self.kill_by_command(id).await,
             Command::RegisterReplica => self.replicate(Request::plain(payload, Shape::Simple, OTHER)).await,
             Command::BinlogDump => self.replicate(Request::plain(payload, Shape::Events, OTHER)).await,
             Command::Unsupported(code::STMT_BULK_EXECUTE) if self.mode().dialect == Dialect::MariaDb => {
@@ -152,7 +151,7 @@ impl Session {
     async fn query(&mut self, sql: &[u8], payload: &[u8]) -> Result<(), End> {
         let statement = self.classify(sql);
         if statement.effects.has(Effects::KILL)
-            && let Some(killed) = self.kill_by_text(sql).await
+            && let Some(killed) = self.kill_by_text(&statement, sql).await
         {
             return killed;
         }
@@ -188,7 +187,7 @@ impl Session {
         let shared = statement.text.clone();
         let facts = self.doubt(shared.facts(self.mode()), &shared.sql);
         if facts.effects.has(Effects::KILL)
-            && let Some(killed) = self.kill_by_text(&shared.sql).await
+            && let Some(killed) = self.kill_by_text(&facts, &shared.sql).await
         {
             return killed;
         }

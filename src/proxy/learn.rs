@@ -42,9 +42,6 @@ impl Session {
         }
         self.warnings = exchanged.warnings.max(exchanged.error.is_some().into());
         self.learn_from_text(&held, request, &exchanged);
-        if request.ran().effects.has(Effects::CONNECTION_ID) && !self.state.pins().has(Pin::ConnectionId) {
-            self.entry.handle.is_known_by(None);
-        }
         if self.asks && request.ran().effects.has(Effects::SEQUENCE) {
             self.state.set_pin(Pin::Unattributed, true);
         }

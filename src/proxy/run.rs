@@ -93,7 +93,6 @@ impl Session {
             };
             let begun = self.now;
             self.entry.handle.statement_begins(acquired.reason, &acquired.held.server, begun);
-            self.become_known(&acquired.held, &request);
             let exchanged = self.exchange(&mut acquired.held, &request, acquired.wait.as_ref(), limit).await;
             self.now = Instant::now();
             self.worker.spin.go_on(self.now);

@@ -238,7 +238,6 @@ impl Session {
     /// Makes the session's connections forget it: its transaction and its locks have ended then.
     pub async fn let_go(&mut self) {
         (self.doubt, self.unread) = (None, None);
-        self.entry.handle.is_known_by(None);
         let scratch = self.worker.scratch.clone();
         self.dedicated = std::mem::take(&mut self.dedicated).reset(&scratch).await;
         if let Some(held) = self.take_held()

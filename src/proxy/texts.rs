@@ -78,13 +78,6 @@ impl Session {
         }
     }
 
-    /// Lets others find the session by the id of a connection that it is about to be told.
-    pub(super) fn become_known(&self, held: &Held, request: &Request<'_>) {
-        if request.ran().effects.has(Effects::CONNECTION_ID) && self.lives_on(held) {
-            self.entry.handle.is_known_by(Some((held.server.clone(), held.lease.connection().thread)));
-        }
-    }
-
     /// Whether a connection whose id the session was told is the one that it would have with a single server: not one of
     /// a replica that was asked by name. Who shares no connections has the same ever after.
     fn lives_on(&self, held: &Held) -> bool {
