@@ -72,6 +72,13 @@ async fn checks(flavor: Flavor) -> Result<(), SandboxError> {
         cluster.writer.exec("GRANT SELECT ON mysql.global_priv TO probe@'%'").await?;
         cluster.wait_caught_up().await?;
     }
+    // Whoever may come may meet triggers.
+    let table = check(&config).await.to_string();
+    assert!(
+        table.contains("triggers, if any, on *.*") && table.contains("GRANT TRIGGER ON *.* TO \"probe\""),
+        "\n{table}"
+    );
+    cluster.writer.exec("GRANT TRIGGER ON *.* TO probe@'%'").await?;
     assert_eq!(check(&config).await.verdict(), Verdict::Ok);
     (config.auth, config.users) = (Auth::Users, users);
 

@@ -5,10 +5,12 @@ mod bed;
 
 use std::time::Instant;
 
-use bed::{Bed, flavors, until};
+use bed::{Bed, Folder, basics, flavors, process::Process, until};
 use mysql_async::{Conn, prelude::*};
 use weir::{
-    sandbox::Flavor,
+    cli::check::check,
+    config::{self, ProcessSecrets},
+    sandbox::{Cluster, Flavor},
     telemetry::{Pin, Reason},
 };
 
@@ -230,4 +232,71 @@ async fn pure_functions_in_views_are_read_on_replicas(bed: &Bed) {
         bed.count(Reason::UnknownFunction) + bed.count(Reason::Pinned) >= functions + 2
     })
     .await;
+}
+
+/// What is made by others than the accounts that Weir knows, of which the application's has what it needs.
+const HIDDEN: &[&str] = &[
+    "SET GLOBAL log_bin_trust_function_creators = 1",
+    "CREATE TABLE app.locked (id INT PRIMARY KEY)",
+    "CREATE TRIGGER app.takes BEFORE INSERT ON app.locked FOR EACH ROW DO GET_LOCK('t', 0)",
+    "CREATE FUNCTION app.latches() RETURNS INT NO SQL RETURN GET_LOCK('f', 0)",
+    "CREATE SQL SECURITY DEFINER VIEW app.v_locks AS SELECT app.latches() AS got",
+    "CREATE USER least@'%' IDENTIFIED BY 'least-secret'",
+    "GRANT SELECT, INSERT, UPDATE, DELETE, EXECUTE ON app.* TO least@'%'",
+];
+
+#[tokio::test]
+async fn what_weir_may_not_see_is_told_with_the_grant_that_mends_it() {
+    for flavor in flavors() {
+        let cluster = Cluster::start(flavor, 0).await.unwrap();
+        for sql in HIDDEN {
+            cluster.writer.exec(sql).await.unwrap();
+        }
+        let least = "name = \"least\"\npassword = \"least-secret\"";
+        let text = basics(&cluster).replace("name = \"app\"\npassword = \"app-secret\"", least);
+        let routines = if flavor == Flavor::MariaDb { "SELECT ON mysql.proc" } else { "SHOW_ROUTINE ON *.*" };
+        let triggers = match flavor {
+            Flavor::MariaDb => "the texts of triggers on `app`.`locked` are not shown",
+            Flavor::MySql9 => "triggers, if any, on `app`.* are not shown",
+        };
+        let told = [
+            ("the texts of routines `app`.`latches` are not shown", routines),
+            ("the texts of views `app`.`v_locks` are not shown", "SELECT, SHOW VIEW ON *.*"),
+            (triggers, "TRIGGER ON *.*"),
+        ];
+        let parsed = config::parse(&text, &ProcessSecrets).unwrap();
+        let table = check(&parsed).await.to_string();
+        let folder = Folder::new("stored-code");
+        let process = Process::start(&["run", "--config", &folder.file("weir.toml", &text)]);
+        for (gap, grant) in told {
+            let grant = format!("GRANT {grant} TO \"probe\"");
+            assert!(table.contains(gap) && table.contains(&grant), "{flavor}: {gap}: {table}");
+            let logged = process.logged(gap).await;
+            assert!(logged.contains("WARN") && logged.contains(&grant), "{flavor}: {logged}");
+        }
+        let bed = Bed::with_config(cluster, &text).await;
+        let options = bed.options().user(Some("least")).pass(Some("least-secret")).db_name(Some("app"));
+        let mut conn = Conn::new(options).await.unwrap();
+        run(&mut conn, "INSERT INTO locked VALUES (0)").await;
+        let noticed = pin(&bed, &mut conn).await.is_some();
+        assert_eq!(noticed, flavor == Flavor::MariaDb, "{flavor}: where it is known to be there");
+        for (gap, grant) in told {
+            bed.cluster.writer.exec(&format!("GRANT {grant} TO probe@'%'")).await.unwrap();
+            let table = check(&parsed).await.to_string();
+            assert!(!table.contains(gap), "{flavor}: {grant}: {table}");
+        }
+        let mut id = 0;
+        until("the trigger is read", async || {
+            conn.reset().await.unwrap();
+            id += 1;
+            run(&mut conn, &format!("INSERT INTO locked VALUES ({id})")).await;
+            pin(&bed, &mut conn).await == Some(Pin::Unattributed.label())
+        })
+        .await;
+        for (gap, _) in told {
+            assert_eq!(process.log().matches(gap).count(), 1, "{flavor}: {}", process.log());
+        }
+        conn.disconnect().await.unwrap();
+        bed.stop().await;
+    }
 }

@@ -13,7 +13,7 @@ mod names;
 mod reload;
 mod servers;
 mod shutdown;
-mod stored_code;
+pub mod stored_code;
 mod workers;
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, thread};

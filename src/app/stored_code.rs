@@ -10,17 +10,17 @@ use crate::{
     backend::{
         Cluster,
         driver::{self, Target},
-        stored_code,
+        stored_code::{self, Seen},
     },
-    config::{Config, Server, ServerId},
+    config::{Auth, Config, Server, ServerId},
     context::Context,
-    sql::{Dialect, Stored, StoredCode},
+    sql::{Dialect, StoredCode},
 };
 
 /// How many probe intervals lie between two looks at the counters.
 const INTERVALS: u32 = 10;
 /// How long one look may take: on some servers it opens every table.
-const LOOK: Duration = Duration::from_secs(10);
+pub const LOOK: Duration = Duration::from_secs(10);
 /// How long nobody looks after one that took longer; each further one doubles it.
 const REST: Duration = Duration::from_secs(60);
 const LONGEST_REST: Duration = Duration::from_secs(60 * 60);
@@ -75,6 +75,8 @@ struct Eye {
     conn: Option<Conn>,
     changes: String,
     want: u64,
+    /// What was not to be seen, of which the log tells.
+    gaps: Vec<String>,
     /// How long it rests after a look that took too long, and until when.
     rest: Duration,
     awake: Option<Instant>,
@@ -104,33 +106,16 @@ impl Eye {
             return;
         }
         let dialect = context.cluster.load().mode.dialect;
-        let (mut seen, mut any) = (BTreeSet::new(), false);
-        for target in accounts(config, writer) {
-            match see(&target, dialect).await {
-                Ok(found) => {
-                    any = true;
-                    seen.extend(found);
-                }
-                Err(error) => tracing::debug!(server = %writer.id, user = target.user, error, "cannot see stored code"),
-            }
-        }
-        if !any {
-            // What was known stays so, until the next time.
-            return;
+        // Else what was known stays so, until the next time.
+        let Some(seen) = survey(config, writer, dialect).await else { return };
+        let gaps = seen.gaps(dialect, &config.probe_user().map(|user| user.name).unwrap_or_default());
+        if gaps != self.gaps {
+            gaps.iter().for_each(|gap| tracing::warn!(server = %writer.id, "{gap}"));
+            self.gaps = gaps;
         }
         let before = context.cluster.load_full();
-        let seen = stored_code::joined(seen);
-        let stored = StoredCode::of(&seen, before.mode);
+        let stored = StoredCode::of(&seen.code(), before.mode);
         if *before.stored != stored {
-            let unshown = seen.iter().filter(|stored| stored.is_routine() && stored.text.is_none()).count();
-            if unshown > 0 {
-                tracing::warn!(
-                    server = %writer.id,
-                    routines = unshown,
-                    "texts of routines are not shown to Weir's accounts: sessions that run one keep their connection \
-                     (MySQL: GRANT SHOW_ROUTINE, MariaDB: GRANT SELECT ON mysql.proc)"
-                );
-            }
             context.publish(Cluster { stored: Arc::new(stored), ..Cluster::clone(&before) });
         }
         self.want = want;
@@ -149,8 +134,24 @@ impl Eye {
     }
 }
 
+/// What Weir's accounts see on a server, and may do, with all in mind who may log in; None: none of them can look.
+pub async fn survey(config: &Config, server: &Server, dialect: Dialect) -> Option<Seen> {
+    let mut seen = None;
+    for target in accounts(config, server) {
+        match see(&target, dialect).await {
+            Ok(found) => seen.get_or_insert_with(Seen::default).add(found),
+            Err(error) => tracing::debug!(server = %server.id, user = target.user, error, "cannot see stored code"),
+        }
+    }
+    let all_look = config.auth == Auth::Users && config.users.len() < MOST_ACCOUNTS;
+    if let Some(seen) = seen.as_mut().filter(|_| !all_look) {
+        seen.grants.anybody_writes();
+    }
+    seen
+}
+
 /// What one account sees.
-async fn see(account: &Target, dialect: Dialect) -> Result<BTreeSet<Stored>, String> {
+async fn see(account: &Target, dialect: Dialect) -> Result<Seen, String> {
     let mut conn = driver::connect(account).await.map_err(|error| error.to_string())?;
     let found = stored_code::look(&mut conn, dialect, LOOK).await.map_err(|error| error.to_string());
     // A goodbye that does not arrive changes nothing.

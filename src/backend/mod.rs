@@ -6,6 +6,7 @@ mod cluster;
 mod connection;
 mod dial;
 pub mod driver;
+pub mod grants;
 pub mod health;
 mod identity;
 pub mod observation;

@@ -7,12 +7,16 @@ use std::{collections::BTreeSet, time::Duration};
 
 use mysql_async::{Conn, Error, Row, prelude::Queryable};
 
+use super::grants::Grants;
 use crate::sql::{Dialect, Stored, StoredKind};
 
 /// The schemas that come with the servers. Nobody's application calls what is in them but by name, with `CALL`.
 const NOT_OWN: &str = "NOT IN ('mysql','sys','information_schema','performance_schema')";
 
-/// How often stored code was changed, by whomever: a value that differs when it was, or may have been.
+/// So many things that are not shown are named.
+const MOST_NAMED: usize = 3;
+
+/// How often stored code was changed, or somebody was let see it: a value that differs when it was, or may have been.
 ///
 /// # Errors
 /// The server's.
@@ -20,17 +24,25 @@ pub async fn changes(conn: &mut Conn) -> Result<String, Error> {
     const COUNTED: &str = "'Com_create_function','Com_create_procedure','Com_create_trigger','Com_create_view',\
                            'Com_create_package','Com_create_package_body','Com_alter_function','Com_alter_procedure',\
                            'Com_alter_table','Com_rename_table','Com_drop_function','Com_drop_procedure',\
-                           'Com_drop_trigger','Com_drop_view','Com_drop_package','Com_drop_package_body','Com_drop_db'";
+                           'Com_drop_trigger','Com_drop_view','Com_drop_package','Com_drop_package_body','Com_drop_db',\
+                           'Com_grant','Com_grant_role','Com_grant_roles'";
     let sql = format!("SHOW GLOBAL STATUS WHERE Variable_name IN ({COUNTED})");
     let counts: Vec<(String, String)> = conn.query(sql).await?;
     Ok(counts.into_iter().map(|(name, count)| format!("{name}={count} ")).collect())
+}
+
+/// What accounts see.
+#[derive(Debug, Default)]
+pub struct Seen {
+    code: BTreeSet<Stored>,
+    pub grants: Grants,
 }
 
 /// What the account that `conn` is logged in as may see. The server gives up a question after `limit`.
 ///
 /// # Errors
 /// The server's.
-pub async fn look(conn: &mut Conn, dialect: Dialect, limit: Duration) -> Result<BTreeSet<Stored>, Error> {
+pub async fn look(conn: &mut Conn, dialect: Dialect, limit: Duration) -> Result<Seen, Error> {
     conn.query_drop(match dialect {
         Dialect::MySql => format!("SET max_execution_time = {}", limit.as_millis()),
         Dialect::MariaDb => format!("SET max_statement_time = {}", limit.as_secs_f64()),
@@ -49,26 +61,79 @@ pub async fn look(conn: &mut Conn, dialect: Dialect, limit: Duration) -> Result<
         "SELECT 'VIEW', table_schema, table_name, NULLIF(view_definition, ''), '' \
          FROM information_schema.views WHERE table_schema {NOT_OWN}"
     );
-    let mut found: BTreeSet<_> = conn.query::<Row, _>(routines).await?.into_iter().filter_map(stored).collect();
-    found.extend(conn.query::<Row, _>(triggers).await?.into_iter().filter_map(stored));
-    found.extend(conn.query::<Row, _>(views).await?.into_iter().filter_map(stored));
-    Ok(found)
+    let mut seen = Seen::default();
+    for sql in [routines, triggers, views] {
+        seen.code.extend(conn.query::<Row, _>(sql).await?.into_iter().filter_map(stored));
+    }
+    for line in conn.query::<String, _>("SHOW GRANTS").await? {
+        seen.grants.read(&line);
+    }
+    if dialect == Dialect::MariaDb {
+        seen.grants.knows_of_triggers();
+    }
+    Ok(seen)
 }
 
-/// What several accounts have seen, without what one of them may know of and not see.
-pub fn joined(seen: BTreeSet<Stored>) -> Vec<Stored> {
-    let mut all: Vec<Stored> = Vec::with_capacity(seen.len());
-    // What is not shown comes in front of what is.
-    for stored in seen {
-        let shown = |last: &Stored| {
-            last.text.is_none() && (last.kind, &last.schema, &last.name) == (stored.kind, &stored.schema, &stored.name)
-        };
-        if all.last().is_some_and(shown) {
-            all.pop();
-        }
-        all.push(stored);
+impl Seen {
+    pub fn add(&mut self, other: Self) {
+        self.code.extend(other.code);
+        self.grants.add(other.grants);
     }
-    all
+
+    /// All of it, without what one account knows of and does not see, but another does.
+    pub fn code(&self) -> Vec<Stored> {
+        let mut all: Vec<Stored> = Vec::with_capacity(self.code.len());
+        // What is not shown comes in front of what is.
+        for stored in &self.code {
+            let shown = |last: &Stored| {
+                last.text.is_none()
+                    && (last.kind, &last.schema, &last.name) == (stored.kind, &stored.schema, &stored.name)
+            };
+            if all.last().is_some_and(shown) {
+                all.pop();
+            }
+            all.push(stored.clone());
+        }
+        all
+    }
+
+    /// What none of the accounts sees, what follows from that, and what to grant to `user`.
+    pub fn gaps(&self, dialect: Dialect, user: &str) -> Vec<String> {
+        let code = self.code();
+        let unshown = |kind: fn(StoredKind) -> bool| {
+            let unshown = code.iter().filter(|stored| stored.text.is_none() && kind(stored.kind));
+            named(unshown.map(|Stored { schema, name, .. }| {
+                format!("`{}`.`{}`", String::from_utf8_lossy(schema), String::from_utf8_lossy(name))
+            }))
+        };
+        let show_routines = match dialect {
+            Dialect::MySql => "SHOW_ROUTINE ON *.*",
+            Dialect::MariaDb => "SELECT ON mysql.proc",
+        };
+        let (keeps, unnoticed) = ("who runs one keeps the connection", "what they leave behind goes unnoticed");
+        let routines = unshown(|kind| !matches!(kind, StoredKind::Trigger | StoredKind::View));
+        let triggers = named(self.grants.unseen().into_iter().map(str::to_owned));
+        let gaps = [
+            ("the texts of routines", routines, keeps, show_routines),
+            ("the texts of views", unshown(|kind| kind == StoredKind::View), unnoticed, "SELECT, SHOW VIEW ON *.*"),
+            ("the texts of triggers on", unshown(|kind| kind == StoredKind::Trigger), keeps, "TRIGGER ON *.*"),
+            ("triggers, if any, on", triggers, unnoticed, "TRIGGER ON *.*"),
+        ];
+        let told = gaps.into_iter().filter_map(|(what, names, follows, grant)| {
+            let names = names?;
+            Some(format!("{what} {names} are not shown to Weir's accounts, and {follows}: GRANT {grant} TO {user:?}"))
+        });
+        told.collect()
+    }
+}
+
+/// The first of several names; None: there are none.
+fn named(names: impl Iterator<Item = String>) -> Option<String> {
+    let mut names: Vec<String> = names.take(MOST_NAMED + 1).collect();
+    if names.len() > MOST_NAMED {
+        names[MOST_NAMED] = "…".to_owned();
+    }
+    (!names.is_empty()).then(|| names.join(", "))
 }
 
 fn stored(row: Row) -> Option<Stored> {
@@ -113,7 +178,8 @@ mod tests {
             stored(StoredKind::Trigger, "t", Some("SET NEW.a = 1")),
             stored(StoredKind::Trigger, "t", Some("SET NEW.b = 1")),
         ];
-        let names: Vec<_> = joined(seen.into()).iter().map(|one| (one.kind, one.text.is_some())).collect();
+        let seen = Seen { code: seen.into(), ..Seen::default() };
+        let names: Vec<_> = seen.code().iter().map(|one| (one.kind, one.text.is_some())).collect();
         let (function, procedure, trigger) = (StoredKind::Function, StoredKind::Procedure, StoredKind::Trigger);
         assert_eq!(names, [(procedure, false), (function, true), (function, false), (trigger, true), (trigger, true)]);
     }

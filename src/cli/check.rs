@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 pub use table::{Problem, Row, Table, Verdict};
 
 use crate::{
+    app::stored_code,
     backend::{
         driver::{ConnectError, Target, connect},
         observation::{Observation, Replication},
@@ -42,10 +43,13 @@ struct Answers {
     refused: Vec<(String, String)>,
     /// The right to read the accounts, which the probe's user lacks and `auth = "passthrough"` can use.
     unread_accounts: Option<&'static str>,
+    /// What stored code on a server that may be the writer none of Weir's accounts sees, and what to grant.
+    gaps: Vec<String>,
 }
 
 /// Looks up `srv:` names, probes every server and logs in as every application user, all servers at once. Takes at most
-/// `timeouts.connect` for each name, `probe.timeout` for the probe and as long for each user.
+/// `timeouts.connect` for each name, `probe.timeout` for the probe and as long for each user, and ten seconds for stored
+/// code.
 pub async fn check(config: &Config) -> Table {
     let (mut known, mut unknown) = (Targets::new(), Vec::new());
     for name in config.srv_names() {
@@ -100,7 +104,18 @@ async fn ask(config: &Config, server: &Server) -> Answers {
             refused.push((user.name.clone(), error));
         }
     }
-    Answers { probed, refused, unread_accounts }
+    let gaps = match &probed {
+        Ok(seen) if may_write(server, seen) => gaps(config, server, seen).await,
+        _ => Vec::new(),
+    };
+    Answers { probed, refused, unread_accounts, gaps }
+}
+
+/// What nobody sees of the code stored in a server. One that does not tell in time has other problems.
+async fn gaps(config: &Config, server: &Server, seen: &Observation) -> Vec<String> {
+    let user = config.probe_user().map(|user| user.name).unwrap_or_default();
+    let survey = tokio::time::timeout(stored_code::LOOK, stored_code::survey(config, server, seen.dialect)).await;
+    survey.ok().flatten().map(|survey| survey.gaps(seen.dialect, &user)).unwrap_or_default()
 }
 
 /// What to grant to whoever may not read the accounts. MySQL since 9 has none that could be of use.
@@ -190,6 +205,7 @@ fn row(config: &Config, server: &Server, answers: &Answers) -> Row {
              stored of them: GRANT SELECT ON {table} TO {user:?}"
         )));
     }
+    problems.extend(answers.gaps.iter().cloned().map(Problem::warning));
     if server.state == State::Offline {
         problems.iter_mut().for_each(Problem::soften);
     }

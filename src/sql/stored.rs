@@ -51,7 +51,7 @@ pub struct StoredCode {
 }
 
 impl StoredCode {
-    /// Reads all of it. A routine whose text is not shown counts as hiding something; a view does not.
+    /// Reads all of it. A routine or a trigger whose text is not shown counts as hiding something; a view does not.
     pub fn of(all: &[Stored], mode: Mode) -> Self {
         let read = |stored: &Stored| {
             let mode =
@@ -161,7 +161,7 @@ impl Words {
                 let named = || body.names.iter().any(|(name, called)| self.has(name, *called, body.writes));
                 sort(body) || named() || body.calls.iter().any(|name| self.procedures.contains(name))
             }
-            None => stored.is_routine(),
+            None => stored.kind != StoredKind::View,
         };
         match stored.kind {
             StoredKind::View => {
@@ -270,6 +270,7 @@ mod tests {
         (StoredKind::Procedure, "gives", Some("BEGIN CALL plain(@x); END")),
         (StoredKind::Trigger, "audited", Some("BEGIN SELECT NEW.id INTO @x; END")),
         (StoredKind::Trigger, "other", Some("SET NEW.v = 1")),
+        (StoredKind::Trigger, "covered", None),
         (StoredKind::View, "v_pure", Some("select pure() AS `a`")),
         (StoredKind::View, "v_locks", Some("select `app`.`locks`() AS `a`")),
         (StoredKind::View, "v_of_view", Some("select `a` from `app`.`v_locks`")),
@@ -320,7 +321,8 @@ mod tests {
             ("INSERT INTO audited VALUES (1)", hides),
             ("UPDATE t, Audited SET a = 1", hides),
             ("INSERT INTO v_audited VALUES (1)", hides),
-            ("SELECT * FROM audited", nothing),
+            ("INSERT INTO covered VALUES (1)", hides.with(tells)),
+            ("SELECT * FROM audited, covered", nothing),
             ("SELECT * FROM v_audited", nothing),
             ("INSERT INTO other VALUES ('audited')", nothing),
             ("SELECT * FROM v_pure", nothing),

@@ -42,7 +42,7 @@ fn config(servers: Vec<Server>) -> Config {
 }
 
 fn answers(seen: Observation) -> Answers {
-    Answers { probed: Ok(seen), refused: Vec::new(), unread_accounts: None }
+    Answers { probed: Ok(seen), refused: Vec::new(), unread_accounts: None, gaps: Vec::new() }
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn problems_of_one_server() {
 fn an_offline_server_only_warns() {
     let mut server = server(1, Role::Replica);
     let refused = vec![("app".into(), "denied".into())];
-    let answers = Answers { probed: Err("refused".into()), refused, unread_accounts: None };
+    let answers = Answers { probed: Err("refused".into()), refused, unread_accounts: None, gaps: Vec::new() };
     let config = config(vec![server.clone()]);
     assert_eq!(row(&config, &server, &answers).verdict(), Verdict::Failed);
     server.state = State::Offline;
@@ -120,7 +120,7 @@ fn problems_of_the_cluster() {
 fn text_is_aligned() {
     let config = config(vec![server(1, Role::Writer), server(22, Role::Replica)]);
     let refused = vec![("app".into(), "denied".into())];
-    let down = Answers { probed: Err("no answer within 2s".into()), refused, unread_accounts: None };
+    let down = Answers { probed: Err("no answer within 2s".into()), refused, unread_accounts: None, gaps: Vec::new() };
     let table = report(&config, &[answers(writer()), down]);
     let expected = "\
 NAME   ADDRESS  ROLE     STATE   FOUND   VERSION  LAG  GTID  TLS  VERDICT
