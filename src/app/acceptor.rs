@@ -79,7 +79,7 @@ impl Bound {
                 let (stream, peer) = listener.accept().await?;
                 stream.set_nodelay(true)?;
                 SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(60)))?;
-                Ok((Socket::Tcp(stream), Peer(Some(peer))))
+                Ok((Socket::Tcp(stream.into()), Peer(Some(peer))))
             }
             Self::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
@@ -169,7 +169,7 @@ async fn introduce(mut socket: Socket, balancer: Peer, limit: Duration) -> Optio
 
 fn hand_over(socket: Socket, peer: Peer, route: &Route, context: &Arc<Context>, workers: &Workers) {
     let accepted = match socket {
-        Socket::Tcp(stream) => stream.into_std().map(Accepted::Tcp),
+        Socket::Tcp(stream) => stream.into_inner().into_std().map(Accepted::Tcp),
         Socket::Unix(stream) => stream.into_std().map(Accepted::Unix),
         Socket::Memory(_) => return,
     };

@@ -101,7 +101,7 @@ impl Accounts for Operator {
 
 fn is_local(socket: &Socket) -> bool {
     match socket {
-        Socket::Tcp(stream) => stream.peer_addr().is_ok_and(|peer| peer.ip().to_canonical().is_loopback()),
+        Socket::Tcp(stream) => stream.get_ref().peer_addr().is_ok_and(|peer| peer.ip().to_canonical().is_loopback()),
         Socket::Unix(_) | Socket::Memory(_) => true,
     }
 }

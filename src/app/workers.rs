@@ -144,7 +144,7 @@ async fn serve(worker: Rc<Worker>, arrival: Arrival) {
 /// Makes the socket this thread's runtime's own.
 fn adopt(socket: Accepted) -> io::Result<Socket> {
     Ok(match socket {
-        Accepted::Tcp(socket) => Socket::Tcp(TcpStream::from_std(socket)?),
+        Accepted::Tcp(socket) => Socket::Tcp(TcpStream::from_std(socket)?.into()),
         Accepted::Unix(socket) => Socket::Unix(UnixStream::from_std(socket)?),
     })
 }

@@ -84,7 +84,7 @@ pub(super) async fn dial(
 ) -> Result<Dialled, ConnectError> {
     let mut socket = connect(place, links).await?;
     let peer = match &socket {
-        Socket::Tcp(stream) => Some(stream.peer_addr()?),
+        Socket::Tcp(stream) => Some(stream.get_ref().peer_addr()?),
         Socket::Unix(_) | Socket::Memory(_) => None,
     };
     if let Some(origin) = identity.origin {
@@ -111,7 +111,7 @@ pub(super) fn refused(payload: &[u8]) -> ConnectError {
 
 async fn connect(place: Place<'_>, links: &Links) -> Result<Socket, ConnectError> {
     if let Some(peer) = place.peer {
-        return Ok(Socket::Tcp(connect_tcp(peer, links).await?));
+        return Ok(Socket::Tcp(connect_tcp(peer, links).await?.into()));
     }
     match place.address {
         Address::Unix(path) => Ok(Socket::Unix(UnixStream::connect(path).await?)),
@@ -119,7 +119,7 @@ async fn connect(place: Place<'_>, links: &Links) -> Result<Socket, ConnectError
             let mut error = io::Error::from(io::ErrorKind::NotFound);
             for address in resolve::resolve(host, *port, links.connect_timeout).await? {
                 match connect_tcp(address, links).await {
-                    Ok(stream) => return Ok(Socket::Tcp(stream)),
+                    Ok(stream) => return Ok(Socket::Tcp(stream.into())),
                     Err(failed) => error = failed,
                 }
             }
@@ -146,7 +146,7 @@ async fn connect_tcp(address: SocketAddr, links: &Links) -> io::Result<TcpStream
 async fn introduce(socket: &mut Socket, origin: ProxyHeader) -> io::Result<()> {
     let Socket::Tcp(stream) = socket else { return Ok(()) };
     let mut header = Vec::new();
-    origin.put(&mut header, stream.peer_addr()?);
+    origin.put(&mut header, stream.get_ref().peer_addr()?);
     stream.write_all(&header).await
 }
 

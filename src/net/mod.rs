@@ -6,6 +6,7 @@ mod introduction;
 mod packets;
 mod scratch;
 mod stream;
+mod tcp;
 pub mod tls;
 
 pub use codec::{Method, Unpacker};

@@ -352,9 +352,9 @@ impl PacketStream {
         if !self.inbox.is_empty() {
             return false;
         }
-        if let Stream::Plain(Socket::Tcp(socket)) = &self.stream {
-            // What is read here is lost: a connection that is not quiet is of no use.
-            return socket.try_read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        if let Stream::Plain(Socket::Tcp(socket)) = &mut self.stream {
+            // What is read there is lost: a connection that is not quiet is of no use.
+            return socket.is_quiet();
         }
         let mut cx = Context::from_waker(std::task::Waker::noop());
         self.poll_closed(&mut cx, 1).is_pending() && self.inbox.is_empty()

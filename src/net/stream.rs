@@ -13,12 +13,12 @@ use tokio::{
 };
 use tokio_rustls::TlsStream;
 
-use super::compressed::Compressed;
+use super::{compressed::Compressed, tcp::Tcp};
 
 /// A stream before TLS.
 #[derive(Debug)]
 pub enum Socket {
-    Tcp(TcpStream),
+    Tcp(Tcp),
     Unix(UnixStream),
     /// In memory: the other end is in this process.
     Memory(DuplexStream),
@@ -30,7 +30,7 @@ impl Socket {
     pub fn move_here(&mut self) -> io::Result<()> {
         let (placeholder, _) = duplex(1);
         *self = match mem::replace(self, Self::Memory(placeholder)) {
-            Self::Tcp(socket) => Self::Tcp(TcpStream::from_std(socket.into_std()?)?),
+            Self::Tcp(socket) => Self::Tcp(TcpStream::from_std(socket.into_inner().into_std()?)?.into()),
             Self::Unix(socket) => Self::Unix(UnixStream::from_std(socket.into_std()?)?),
             memory @ Self::Memory(_) => memory,
         };
@@ -41,7 +41,7 @@ impl Socket {
     pub fn is_silent(&self) -> bool {
         let mut byte = [mem::MaybeUninit::uninit()];
         let peeked = match self {
-            Self::Tcp(socket) => SockRef::from(socket).peek(&mut byte),
+            Self::Tcp(socket) => SockRef::from(socket.get_ref()).peek(&mut byte),
             Self::Unix(socket) => SockRef::from(socket).peek(&mut byte),
             Self::Memory(_) => return true,
         };
@@ -146,7 +146,7 @@ mod tests {
             let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
             (socket, listener.accept().await.unwrap().0.into_std().unwrap())
         });
-        let mut stream = Stream::Plain(Socket::Tcp(socket));
+        let mut stream = Stream::Plain(Socket::Tcp(socket.into()));
         user.block_on(async { stream.move_here() }).unwrap();
         drop(maker);
         io::Write::write_all(&mut peer, b"here").unwrap();
