@@ -50,7 +50,7 @@ impl Login41 {
     /// Returns what Weir answers to that.
     async fn begin(port: u16, channel: Channel) -> (Self, Vec<u8>) {
         let socket = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-        let packets = PacketStream::new(Stream::Plain(Socket::Tcp(socket)));
+        let packets = PacketStream::new(Stream::Plain(Socket::Tcp(socket.into())));
         let mut login = Self { packets, scratch: Scratch::new(4096), nonce: Vec::new() };
         let greeting = Greeting::parse(&login.read().await).unwrap();
         login.nonce = greeting.nonce.to_vec();

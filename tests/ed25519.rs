@@ -113,7 +113,7 @@ async fn stock_clients_sign() {
 /// Logs in as `user` with plugin `client_ed25519`, and answers the switch with `answer`. Returns the last word.
 async fn word(port: u16, user: &str, answer: &[u8]) -> Vec<u8> {
     let socket = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    let mut packets = PacketStream::new(Stream::Plain(Socket::Tcp(socket)));
+    let mut packets = PacketStream::new(Stream::Plain(Socket::Tcp(socket.into())));
     let (scratch, mut payload) = (Scratch::new(4096), Vec::new());
     packets.read_payload(&scratch, &mut payload, 1 << 20).await.unwrap();
     Greeting::parse(&payload).unwrap();

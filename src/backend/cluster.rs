@@ -252,6 +252,11 @@ impl Cluster {
         self.writer.filter(|&place| self.members.get(place).is_some_and(Member::takes_new_leases))
     }
 
+    /// [`Self::writer`], if it is another one than `server`.
+    pub fn writer_but(&self, server: &Server) -> Option<usize> {
+        self.writer().filter(|_| !self.is_writer(server))
+    }
+
     pub fn is_writer(&self, server: &Server) -> bool {
         self.writer.and_then(|place| self.members.get(place)).is_some_and(|writer| writer.server.id == server.id)
     }

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::{
     relay::AHEAD,
+    run::Course,
     session::{End, Held, OWN_COMMAND, Session},
 };
 use crate::{
@@ -116,9 +117,9 @@ impl Session {
     /// it waits, at most for `failover.hold`.
     pub async fn acquire(
         &mut self,
+        course: &Course<'_>,
         decision: Decision<'_>,
         text: Option<&Arc<PreparedText>>,
-        consistency: Consistency,
         search: &mut Search,
     ) -> Result<Acquired, ServerError> {
         if decision.target == Target::Held
@@ -126,11 +127,11 @@ impl Session {
         {
             return Ok(Acquired { held, reason: decision.reason, wait: None });
         }
-        let config = self.worker.config();
+        let Course { config, consistency, .. } = *course;
         let deadline = self.now + config.pool.acquire_timeout;
         loop {
             let cluster = self.worker.cluster();
-            if let Some(choice) = self.choose(&cluster, &config, decision, consistency, search)? {
+            if let Some(choice) = self.choose(&cluster, config, decision, consistency, search)? {
                 let server = cluster.members[choice.place].server.clone();
                 let dedicated = self.dedicated.take(&server, |connection| {
                     // A wait in vain costs the connection, so it takes a second one.

@@ -21,7 +21,7 @@ impl Session {
         if id <= HIGHEST {
             return Ok(());
         }
-        let mode = self.worker.cluster().mode;
+        let mode = self.worker.mode();
         let Some(mut lease) = self.borrow().await? else { return Ok(()) };
         let name = name_of(lease.connection_mut(), id, mode, &self.worker.scratch);
         if let Ok(Ok(names)) = timeout(OWN_COMMAND, name).await {

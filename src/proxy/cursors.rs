@@ -30,12 +30,13 @@ impl Session {
         };
         let body = Body::Fetch { payload, text: text.clone(), id };
         let request = Request { body, ..Request::plain(payload, Shape::Rows, FETCH) };
+        let config = self.worker.config();
         let has_it = |held: &Held| held.lease.connection().statements.has(&text);
         if self.held.as_ref().is_some_and(has_it) {
-            return self.run_where_held(request).await;
+            return self.run_where_held(&config, request).await;
         }
         match self.dedicated.take_that(has_it) {
-            Some(held) => self.run_beside(Some(held), request).await,
+            Some(held) => self.run_beside(Some(held), &config, request).await,
             None => self.lose_cursor(id, Failure::Unsent).await,
         }
     }

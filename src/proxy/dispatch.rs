@@ -77,7 +77,7 @@ impl Session {
 
     /// How this session's texts must be read.
     pub fn mode(&self) -> Mode {
-        self.state.mode(self.worker.cluster().mode)
+        self.state.mode(self.worker.mode())
     }
 
     /// The error for a statement that is not there. `command` is how MariaDB calls the command that named it.
@@ -106,11 +106,14 @@ impl Session {
 
     /// The facts of a text, as far as this session's settings let it be read.
     fn classify<'a>(&self, sql: &'a [u8]) -> Statement<'a> {
-        self.doubt(sql::classify(sql, self.mode()), sql)
+        self.facts(sql, |mode| sql::classify(sql, mode))
     }
 
-    /// What the statement `sql` is with these settings.
-    fn doubt<'a>(&self, mut statement: Statement<'a>, sql: &[u8]) -> Statement<'a> {
+    /// What the statement `sql` is with these settings; `read` tells what the text alone says.
+    fn facts<'a>(&self, sql: &[u8], read: impl FnOnce(Mode) -> Statement<'a>) -> Statement<'a> {
+        let cluster = self.worker.cluster();
+        let mode = self.state.mode(cluster.mode);
+        let mut statement = read(mode);
         let settings = self.state.settings();
         let charset = settings.variable(b"character_set_client").and_then(Value::reported);
         if !sql.is_ascii() && session::is_ambiguous(charset, self.identity.collation) {
@@ -120,9 +123,8 @@ impl Session {
         {
             statement.effects = statement.effects.without(Effects::VARIABLE_READ);
         }
-        let cluster = self.worker.cluster();
         if !cluster.stored.is_harmless() {
-            statement.effects = statement.effects.with(cluster.stored.effects(&statement, sql, self.mode()));
+            statement.effects = statement.effects.with(cluster.stored.effects(&statement, sql, mode));
         }
         // Tables without a schema in front are about one server there, too.
         let about_one_server = [&b"performance_schema"[..], b"sys"];
@@ -185,7 +187,7 @@ impl Session {
         }
         let lacks_types = statement.lacks_types(&execute, self.capabilities);
         let shared = statement.text.clone();
-        let facts = self.doubt(shared.facts(self.mode()), &shared.sql);
+        let facts = self.facts(&shared.sql, |mode| shared.facts(mode));
         if facts.effects.has(Effects::KILL)
             && let Some(killed) = self.kill_by_text(&facts, &shared.sql).await
         {

@@ -1,6 +1,6 @@
 //! One command and its reply over one server connection: alignment, a wait for freshness, the command, the relay.
 
-use std::{borrow::Cow, cell::Cell, sync::Arc, time::Duration};
+use std::{borrow::Cow, cell::Cell, sync::Arc};
 
 use super::{
     calls::{self, Procedure},
@@ -11,6 +11,7 @@ use super::{
     prepared::Legs,
     relay::{Relay, RelayError},
     request::{Body, Request, with_statement_id},
+    run::Course,
     session::{Held, Session},
     silence::Silence,
     watch::Watch,
@@ -67,10 +68,10 @@ impl Session {
     /// Sends a request and relays its reply. Past the limit the server is asked to stop.
     pub async fn exchange(
         &mut self,
+        course: &Course<'_>,
         held: &mut Held,
         request: &Request<'_>,
         wait: Option<&Position>,
-        limit: Option<Duration>,
     ) -> Result<Exchanged, Failure> {
         let Held { lease, server } = held;
         // Who is found dead later than this wakes the statement.
@@ -86,9 +87,9 @@ impl Session {
         let mut watch =
             Watch { calls, server, beside: &beside, shape, overdue: &overdue, silence: &silence, killing: None };
         let result = {
-            let conversation = self.converse(connection, request, wait, &overdue, &silence);
+            let conversation = self.converse(course.config, connection, request, wait, &overdue, &silence);
             tokio::pin!(conversation);
-            watch.over(conversation, limit, begun).await
+            watch.over(conversation, course.limit(), begun).await
         };
         watch.end(&result).await;
         // Of a conversation that was given up, the stream alone knows how far it came.
@@ -112,6 +113,7 @@ impl Session {
 
     async fn converse(
         &mut self,
+        config: &Config,
         connection: &mut ServerConnection,
         request: &Request<'_>,
         wait: Option<&Position>,
@@ -151,7 +153,7 @@ impl Session {
         let aligned = front.replies;
         if let Some(position) = wait {
             self.worker.shard().freshness_waits.inc();
-            let wait = wait_query(position, self.worker.config().reads.wait_timeout);
+            let wait = wait_query(position, config.reads.wait_timeout);
             front.query(connection.capabilities, wait.as_bytes());
         }
         let procedure = self.procedure(request);
@@ -181,7 +183,7 @@ impl Session {
             Procedure::Unknown => true,
         };
         silence.expects_reply();
-        let exchanged = self.relay(connection, request, sequence, overdue, silence).await?;
+        let exchanged = self.relay(config, connection, request, sequence, overdue, silence).await?;
         Ok(Exchanged { hides, ..exchanged })
     }
 
@@ -231,6 +233,7 @@ impl Session {
 
     async fn relay(
         &mut self,
+        config: &Config,
         connection: &mut ServerConnection,
         request: &Request<'_>,
         sequence: u8,
@@ -252,7 +255,6 @@ impl Session {
             Body::Prepare { .. } => self.statements.next_id(),
             _ => 0,
         };
-        let config = self.worker.config();
         let tracking = match connection.reports {
             Reports::All => Some(self.tracking.as_deref().unwrap_or(&connection.tracking)),
             Reports::Chosen => None,
@@ -275,7 +277,7 @@ impl Session {
             may_change_session,
             withhold: request.withhold,
             transaction: self.parked.as_ref().map(Parked::transaction).unwrap_or_default(),
-            commits: uses_global(&config).then_some(&*self.worker.context),
+            commits: uses_global(config).then_some(&*self.worker.context),
             looks: may_change_code.then_some(&self.worker.context.looks),
             statement_id,
             own_id,

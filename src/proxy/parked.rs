@@ -7,7 +7,7 @@ use super::{
     session::{End, Held, Session},
     texts::Unread,
 };
-use crate::{protocol::Status, session::Aside};
+use crate::{config::Config, protocol::Status, session::Aside};
 
 /// A connection that is set aside.
 pub struct Parked {
@@ -26,12 +26,17 @@ impl Parked {
 
 impl Session {
     /// Runs a request as if the session held nothing, or `place` and nothing for it.
-    pub(super) async fn run_beside(&mut self, place: Option<Held>, request: Request<'_>) -> Result<(), End> {
+    pub(super) async fn run_beside(
+        &mut self,
+        place: Option<Held>,
+        config: &Config,
+        request: Request<'_>,
+    ) -> Result<(), End> {
         if let Some(held) = std::mem::replace(&mut self.held, place) {
             let (doubt, unread) = (self.doubt.take(), self.unread.take());
             self.parked = Some(Parked { held, aside: self.state.set_aside(), doubt, unread });
         }
-        let mut ran = self.run_where_held(request).await;
+        let mut ran = self.run_where_held(config, request).await;
         // Where the session is at home, it is asked as ever.
         if ran.is_ok() && self.parked.is_some() {
             // What it left is asked for at once, so that nothing of it is taken for the other connection's.

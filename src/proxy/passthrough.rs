@@ -115,7 +115,7 @@ impl Accounts for Users {
     }
 
     async fn look_up(&self, user: &[u8]) -> Result<Stored, ServerError> {
-        let mode = self.worker.cluster().mode;
+        let mode = self.worker.mode();
         let config = self.worker.config();
         let (Some(probe), true) =
             (config.probe_user(), mode.dialect == Dialect::MariaDb || mode.version < WITHOUT_NATIVE)

@@ -95,8 +95,8 @@ impl Session {
         self.parked.is_some() && !request.fetches()
             || matches!(target, Target::Any | Target::Reader)
                 && course.config.reads.writer_fallback
-                && self.may_move_to_writer(request, server)
-                && self.worker.cluster().writer().is_some()
+                && request.repeatable()
+                && self.worker.cluster().writer_but(server).is_some()
     }
 
     /// How a session ends whose connection is gone with what it stood for.

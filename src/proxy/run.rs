@@ -1,6 +1,11 @@
 //! One statement from its decision to its end: a connection for it, the exchange, what its reply leads to.
 
-use std::{future::poll_fn, net::IpAddr, task::Poll, time::Instant};
+use std::{
+    future::poll_fn,
+    net::IpAddr,
+    task::Poll,
+    time::{Duration, Instant},
+};
 
 use super::{
     acquire::{Acquired, Search},
@@ -23,7 +28,7 @@ use crate::{
 pub(super) struct Course<'a> {
     pub(super) config: &'a Config,
     rule: Option<&'a Rule>,
-    consistency: Consistency,
+    pub(super) consistency: Consistency,
     pub(super) transaction: Implicit,
     /// The request ends the session's transaction on a replica, and runs elsewhere.
     leaves: bool,
@@ -36,6 +41,11 @@ pub(super) struct Course<'a> {
 }
 
 impl Course<'_> {
+    /// How long it may run.
+    pub(super) fn limit(&self) -> Option<Duration> {
+        self.rule.and_then(|rule| rule.timeout)
+    }
+
     /// Whether it cannot run but on the connection that the session holds.
     pub(super) fn is_pinned(&self) -> bool {
         self.free.target == Target::Held
@@ -51,23 +61,24 @@ impl Session {
     /// Runs a request and answers the client.
     pub async fn run(&mut self, request: Request<'_>) -> Result<(), End> {
         self.move_on_unless_asked(&request.statement, request.sql).await?;
-        match self.runs_beside(&self.worker.config(), &request) {
-            true => self.run_beside(None, request).await,
-            false => self.run_where_held(request).await,
+        let config = self.worker.config();
+        match self.runs_beside(&config, &request) {
+            true => self.run_beside(None, &config, request).await,
+            false => self.run_where_held(&config, request).await,
         }
     }
 
     /// Runs a request on the connection that the session holds, if it holds one.
-    pub(super) async fn run_where_held(&mut self, mut request: Request<'_>) -> Result<(), End> {
-        let (config, route) = (self.worker.config(), self.route.clone());
+    pub(super) async fn run_where_held(&mut self, config: &Config, mut request: Request<'_>) -> Result<(), End> {
+        let route = self.route.clone();
         request.begins_again = self.moves_read_only_transaction(&request.ran());
-        let course = self.course(&config, &route, &request).await;
+        let course = self.course(config, &route, &request).await;
         if course.free.target == Target::Reject {
             self.count(Reason::Rejected);
             let name = course.rule.map_or("", |rule| &rule.name);
             return self.send_error(&ServerError::rejected(name)).await;
         }
-        let turn = match self.take_turn(&config, course.rule).await? {
+        let turn = match self.take_turn(config, course.rule).await? {
             Turn::Free => None,
             Turn::Taken(permit) => {
                 self.now = Instant::now();
@@ -75,25 +86,23 @@ impl Session {
             }
             Turn::Refused => return Ok(()),
         };
-        let limit = course.rule.and_then(|rule| rule.timeout);
         let mut search = if request.repeatable() { Search::default() } else { Search::once() };
         let mut decision = self.leave_others(&course, &request).await?;
         loop {
-            let mut acquired =
-                match self.acquire_unless_killed(decision, &request, course.consistency, &mut search).await? {
-                    Ok(acquired) => acquired,
-                    Err(error) => {
-                        self.count(decision.reason);
-                        return self.send_error(&error).await;
-                    }
-                };
+            let mut acquired = match self.acquire_unless_killed(&course, decision, &request, &mut search).await? {
+                Ok(acquired) => acquired,
+                Err(error) => {
+                    self.count(decision.reason);
+                    return self.send_error(&error).await;
+                }
+            };
             request.withhold = match self.may_be_elsewhere(&course, decision.target, &request, &acquired.held.server) {
                 true => Withhold::Absence,
                 false => request.withhold(decision.target),
             };
             let begun = self.now;
             self.entry.handle.statement_begins(acquired.reason, &acquired.held.server, begun);
-            let exchanged = self.exchange(&mut acquired.held, &request, acquired.wait.as_ref(), limit).await;
+            let exchanged = self.exchange(&course, &mut acquired.held, &request, acquired.wait.as_ref()).await;
             self.now = Instant::now();
             self.worker.spin.go_on(self.now);
             let failure = match exchanged {
@@ -189,14 +198,14 @@ impl Session {
     /// it is over.
     async fn acquire_unless_killed(
         &mut self,
+        course: &Course<'_>,
         decision: Decision<'_>,
         request: &Request<'_>,
-        consistency: Consistency,
         search: &mut Search,
     ) -> Result<Result<Acquired, ServerError>, End> {
         let calls = self.calls.clone();
         let acquired = {
-            let acquire = self.acquire(decision, request.text(), consistency, search);
+            let acquire = self.acquire(course, decision, request.text(), search);
             tokio::pin!(acquire);
             if let Poll::Ready(acquired) = poll_fn(|cx| Poll::Ready(acquire.as_mut().poll(cx))).await {
                 return Ok(acquired);
@@ -231,7 +240,7 @@ impl Session {
             schema: self.state.settings().schema().unwrap_or_default(),
             client: self.host.parse::<IpAddr>().ok(),
             sql: request.sql,
-            mode: self.state.mode(self.worker.cluster().mode),
+            mode: self.mode(),
         };
         routing::first_match(&config.rules, &asked)
     }

@@ -27,7 +27,7 @@ impl Session {
         if config.log.slow_statement.is_none_or(|limit| took < limit) {
             return;
         }
-        let mode = self.state.mode(self.worker.cluster().mode);
+        let mode = self.mode();
         let statement: String = sql::normalised(request.sql, mode).chars().take(LONGEST).collect();
         tracing::warn!(
             session = self.entry.handle.id,

@@ -38,6 +38,9 @@ impl Session {
     /// [`Self::ask_about_text`].
     pub(super) fn learn_from_text(&mut self, held: &Held, request: &Request<'_>, exchanged: &Exchanged) {
         let statement = request.ran();
+        if statement.kind == Kind::Read && statement.effects == Effects::NONE && !exchanged.hides {
+            return;
+        }
         // ER_SP_DOES_NOT_EXIST, ER_SP_WRONG_NO_OF_ARGS, ER_PROCACCESS_DENIED_ERROR: it has not run.
         if exchanged.hides && !matches!(exchanged.error, Some(1305 | 1318 | 1370)) {
             self.state.set_pin(Pin::Unattributed, true);
@@ -97,12 +100,11 @@ impl Session {
     /// The variables that a request has set as `@@name`, which MariaDB does not report.
     fn unscoped_variables(&self, request: &Request<'_>, exchanged: &Exchanged) -> Vec<Vec<u8>> {
         let Statement { kind, effects, .. } = request.ran();
-        let mode = self.mode();
         let sets = kind == Kind::Set || effects.has(Effects::MULTI);
-        if mode.dialect != Dialect::MariaDb || !sets || !effects.has(Effects::SYSTEM_VARIABLE) {
+        if !sets || !effects.has(Effects::SYSTEM_VARIABLE) || self.mode().dialect != Dialect::MariaDb {
             return Vec::new();
         }
-        let mut names = sql::unscoped_variables(request.sql, mode);
+        let mut names = sql::unscoped_variables(request.sql, self.mode());
         names.retain(|name| !READ_ONLY.contains(&name.as_slice()));
         // A single assignment that failed has changed nothing.
         if exchanged.error.is_some() && names.len() == 1 && !effects.has(Effects::MULTI) { Vec::new() } else { names }

@@ -12,6 +12,7 @@ use crate::{
     net::Scratch,
     routing::{Balancer, Candidate},
     session::Settings,
+    sql::Mode,
     telemetry::Shard,
 };
 
@@ -49,12 +50,12 @@ impl<A: Deref<Target = ArcSwap<T>>, T> Latest<A, T> {
         Self { cache, shared }
     }
 
-    fn get(&mut self) -> Snapshot<T> {
+    fn get(&mut self) -> &Snapshot<T> {
         let newest = self.cache.load();
         if !Arc::ptr_eq(newest, &self.shared) {
             self.shared = Rc::new(newest.clone());
         }
-        self.shared.clone()
+        &self.shared
     }
 }
 
@@ -102,12 +103,17 @@ impl Worker {
 
     /// The config of this moment.
     pub fn config(&self) -> Snapshot<Config> {
-        self.config.borrow_mut().get()
+        self.config.borrow_mut().get().clone()
     }
 
     /// The servers at this moment.
     pub fn cluster(&self) -> Snapshot<Cluster> {
-        self.cluster.borrow_mut().get()
+        self.cluster.borrow_mut().get().clone()
+    }
+
+    /// How the servers read texts, but for what a session has set.
+    pub fn mode(&self) -> Mode {
+        self.cluster.borrow_mut().get().mode
     }
 
     /// A text that is to be prepared, as all sessions of this worker have it.

@@ -87,7 +87,7 @@ impl Raw {
 
     /// Logs in over a connection that is there.
     pub async fn log_in(socket: tokio::net::TcpStream, card: &Card) -> Result<Self, ServerError> {
-        let mut packets = PacketStream::new(Stream::Plain(Socket::Tcp(socket)));
+        let mut packets = PacketStream::new(Stream::Plain(Socket::Tcp(socket.into())));
         let (scratch, mut payload) = (Scratch::new(64 * 1024), Vec::new());
         packets.read_payload(&scratch, &mut payload, usize::MAX).await.unwrap();
         let greeting = Greeting::parse(&payload).unwrap();
