@@ -121,6 +121,22 @@ async fn what_else_is_pinned_or_unclear_stays() {
 }
 
 #[tokio::test]
+async fn a_read_that_no_replica_serves_needs_no_second_connection() {
+    for flavor in flavors() {
+        let mut bed = start(flavor).await;
+        let mut raw = log_in(&bed).await;
+        raw.run("CREATE TEMPORARY TABLE mine (id INT)").await;
+        bed.cluster.replicas[0].kill().await.unwrap();
+        bed.until_serves("db1", false).await;
+        assert_eq!(raw.value("SELECT id FROM other").await, b"5", "{flavor}");
+        assert_eq!(pin(&bed, &raw), Some("temporary-table"), "{flavor}");
+        let pools = bed.weir.context.cluster.load();
+        assert_eq!(pools.members[0].server.pool.counts(), (0, 1), "{flavor}: it ran where the table is");
+        bed.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn a_function_behind_a_view_finds_the_table() {
     for flavor in flavors() {
         let bed = start(flavor).await;

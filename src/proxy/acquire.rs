@@ -56,6 +56,8 @@ pub struct Search {
     waited: bool,
     /// The passwords that the server of this moment has refused.
     pub(super) credentials: Vec<Credential>,
+    /// Where the session has a connection that can run the statement, if need be.
+    pub(super) home: Option<Arc<Server>>,
     /// A server had no connection to spare in time.
     pub(super) exhausted: bool,
     /// How often the statement was sent again.
@@ -133,6 +135,9 @@ impl Session {
             let cluster = self.worker.cluster();
             if let Some(choice) = self.choose(&cluster, config, decision, consistency, search)? {
                 let server = cluster.members[choice.place].server.clone();
+                if search.home.as_ref().is_some_and(|home| Arc::ptr_eq(home, &server)) {
+                    return Err(ServerError::no_server("the session's own connection is as good as another"));
+                }
                 let dedicated = self.dedicated.take(&server, |connection| {
                     // A wait in vain costs the connection, so it takes a second one.
                     let may_wait = choice.wait.is_none() || !connection.has_cursor();

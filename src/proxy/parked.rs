@@ -1,13 +1,15 @@
 //! The connection that a session holds, set aside with what binds the session to it, while a request runs beside it: a read
 //! that touches none of the session's temporary tables (`temporary`), or a fetch from a cursor elsewhere (`cursors`).
 
+use std::sync::Arc;
+
 use super::{
     inquire::Doubt,
     request::Request,
     session::{End, Held, Session},
     texts::Unread,
 };
-use crate::{config::Config, protocol::Status, session::Aside};
+use crate::{backend::Server, config::Config, protocol::Status, session::Aside};
 
 /// A connection that is set aside.
 pub struct Parked {
@@ -18,6 +20,11 @@ pub struct Parked {
 }
 
 impl Parked {
+    /// Where it is.
+    pub fn server(&self) -> &Arc<Server> {
+        &self.held.server
+    }
+
     /// The flags of the transaction on it.
     pub fn transaction(&self) -> Status {
         self.aside.transaction()

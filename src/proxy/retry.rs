@@ -17,7 +17,8 @@ use crate::{
 };
 
 impl Session {
-    /// Returns where the request goes next; None: the client has its answer.
+    /// Returns where the request goes next, [`Target::Held`] being where the session is at home; None: the client has its
+    /// answer.
     pub(super) async fn after_failure<'a>(
         &mut self,
         course: &Course<'a>,
@@ -64,11 +65,7 @@ impl Session {
                 search.exclude(&server.id);
                 Some(decision)
             }
-            Next::Tables => {
-                // Nothing is held while a statement runs beside.
-                drop(self.unpark());
-                Some(Decision { target: Target::Held, reason: Reason::Pinned })
-            }
+            Next::Tables => Some(Decision { target: Target::Held, reason: Reason::Pinned }),
         })
     }
 

@@ -72,7 +72,7 @@ impl Session {
     pub(super) async fn run_where_held(&mut self, config: &Config, mut request: Request<'_>) -> Result<(), End> {
         let route = self.route.clone();
         request.begins_again = self.moves_read_only_transaction(&request.ran());
-        let course = self.course(config, &route, &request).await;
+        let mut course = self.course(config, &route, &request).await;
         if course.free.target == Target::Reject {
             self.count(Reason::Rejected);
             let name = course.rule.map_or("", |rule| &rule.name);
@@ -86,11 +86,16 @@ impl Session {
             }
             Turn::Refused => return Ok(()),
         };
-        let mut search = if request.repeatable() { Search::default() } else { Search::once() };
+        let mut search = self.search(config, &request);
         let mut decision = self.leave_others(&course, &request).await?;
         loop {
             let mut acquired = match self.acquire_unless_killed(&course, decision, &request, &mut search).await? {
                 Ok(acquired) => acquired,
+                Err(error) if search.home.take().is_some() && error.code != ServerError::interrupted().code => {
+                    course = self.course_at_home(config, &route, &request).await;
+                    decision = course.free;
+                    continue;
+                }
                 Err(error) => {
                     self.count(decision.reason);
                     return self.send_error(&error).await;
@@ -113,6 +118,10 @@ impl Session {
                 Err(failure) => failure,
             };
             match self.after_failure(&course, &request, acquired.held, failure, decision, &mut search).await? {
+                Some(Decision { target: Target::Held, .. }) => {
+                    course = self.course_at_home(config, &route, &request).await;
+                    decision = course.free;
+                }
                 Some(next) => decision = next,
                 None => return Ok(()),
             }
@@ -137,6 +146,19 @@ impl Session {
             arrived: self.now,
             pins: self.state.pins(),
         }
+    }
+
+    fn search(&self, config: &Config, request: &Request<'_>) -> Search {
+        let mut search = if request.repeatable() { Search::default() } else { Search::once() };
+        search.home = self.home(config, request);
+        search
+    }
+
+    /// The course of a request that ran beside the connection where the session is at home, and is to run there now.
+    async fn course_at_home<'a>(&mut self, config: &'a Config, route: &'a Route, request: &Request<'a>) -> Course<'a> {
+        // Nothing is held while a statement runs beside.
+        drop(self.unpark());
+        self.course(config, route, request).await
     }
 
     /// Leaves the connection that the session holds and that the request does not run on, and takes the one again that the

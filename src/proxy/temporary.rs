@@ -3,6 +3,8 @@
 //! the session held no connection (`parked`). What a replica does not find, because a stored function looks for a temporary
 //! table, runs where the table is.
 
+use std::sync::Arc;
+
 use super::{
     linger::asks_for_counts,
     recall::{asks_back, names_insert_id},
@@ -10,6 +12,7 @@ use super::{
     session::Session,
 };
 use crate::{
+    backend::Server,
     config::Config,
     routing::{self, Implicit, Situation, Target},
     session::Pins,
@@ -43,6 +46,13 @@ impl Session {
         let decision = routing::route(&situation, statement, self.rule(config, request));
         matches!(decision.target, Target::Reader | Target::Group(_))
             && !self.state.may_touch_temporary(request.sql, self.mode())
+    }
+
+    /// Where a read that runs beside can run as well: the server of the connection that the session holds.
+    pub(super) fn home(&self, config: &Config, request: &Request<'_>) -> Option<Arc<Server>> {
+        let reads = request.statement.kind == Kind::Read && request.statement.effects == Effects::NONE;
+        let may = reads && !request.fetches() && config.reads.writer_fallback;
+        self.parked.as_ref().filter(|_| may).map(|parked| parked.server().clone())
     }
 
     /// Whether it asks about a statement that ran beside.

@@ -8,6 +8,7 @@ mod client;
 mod losses;
 mod places;
 mod sequences;
+mod shortage;
 
 use bed::{Bed, flavors, raw::MODERN};
 use client::Client;
