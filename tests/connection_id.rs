@@ -170,7 +170,9 @@ async fn the_id_is_one_to_kill() {
                 killer.run(format!("KILL CONNECTION {id}")).await;
             }
             timeout(bed::PATIENCE, async { while !victim.is_closed().await {} }).await.unwrap();
-            assert_eq!(code(&killer.query(format!("KILL {id}")).await).0, 1094, "{flavor}: it is gone");
+            // The connection is on its way back to the pool, or there, where it is closed.
+            let late = error(&killer.query(format!("KILL {id}")).await);
+            assert!(late.is_none_or(|error| error.code == 1094), "{flavor}: it is nobody's");
         }
         // The connection of who has forgotten its id is whose it is then.
         let mut victim = connect(&bed).await;
