@@ -5,6 +5,8 @@
 mod bed;
 #[path = "alike/sequences.rs"]
 mod sequences;
+#[path = "alike/shared.rs"]
+mod shared;
 #[path = "alike/told.rs"]
 mod told;
 
@@ -14,8 +16,9 @@ use bed::{
 };
 use sequences::{
     SEQUENCES,
-    Say::{self, Change, Execute, Long, Partly, Ping, Prepare, Query, Reset},
+    Say::{self, Beside, Change, Execute, Long, Partly, Ping, Prepare, Query, Reset},
 };
+use shared::SHARED;
 use told::TOLD;
 use weir::{protocol::Capabilities, sandbox::Cluster};
 
@@ -27,29 +30,45 @@ async fn what_once_differed_is_alike() {
         let untold = MODERN.without(Capabilities::SESSION_TRACK);
         let classic = untold.without(Capabilities::DEPRECATE_EOF);
         for (capabilities, sequences) in [(untold, SEQUENCES), (classic, SEQUENCES), (MODERN, TOLD)] {
-            for (why, sequence) in sequences {
-                let direct = play(bed.cluster.writer.port(), capabilities, "direct", sequence).await;
-                let weir = play(bed.port(), capabilities, "behind", sequence).await;
-                for ((say, direct), weir) in sequence.iter().zip(&direct).zip(&weir) {
-                    assert_eq!(text(weir), text(direct), "{flavor}: {why}: {say:?}");
-                }
-            }
+            compare(&bed, capabilities, sequences).await;
         }
         bed.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn what_once_differed_beside_others_is_alike() {
+    for flavor in flavors() {
+        let bed = Bed::with(Cluster::start(flavor, 1).await.unwrap(), "[runtime]\nworkers = 1\n").await;
+        compare(&bed, MODERN.without(Capabilities::SESSION_TRACK), SHARED).await;
+        bed.stop().await;
+    }
+}
+
+async fn compare(bed: &Bed, capabilities: Capabilities, sequences: &[(&str, &[Say])]) {
+    for (why, sequence) in sequences {
+        let direct = play(bed.cluster.writer.port(), capabilities, "direct", sequence).await;
+        let weir = play(bed.port(), capabilities, "behind", sequence).await;
+        for ((say, direct), weir) in sequence.iter().zip(&direct).zip(&weir) {
+            assert_eq!(text(weir), text(direct), "{}: {why}: {say:?}", bed.cluster.flavor());
+        }
     }
 }
 
 /// Plays a sequence in a schema of its own.
 async fn play(port: u16, capabilities: Capabilities, schema: &str, sequence: &[Say]) -> Vec<Vec<Vec<u8>>> {
     let mut raw = Raw::connect(port, &Card::app(capabilities)).await.unwrap();
+    let mut other = Raw::connect(port, &Card::app(capabilities)).await.unwrap();
     for sql in ["DROP DATABASE IF EXISTS {}", "CREATE DATABASE {}", "USE {}"] {
         raw.run(sql.replace("{}", schema)).await;
     }
     raw.run("CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT, v INT)").await;
+    other.run(format!("USE {schema}")).await;
     let mut replies = Vec::new();
     for say in sequence {
         replies.push(match say {
             Query(sql) => raw.query(sql).await,
+            Beside(sql) => other.run(sql).await,
             Prepare(sql) => prepare(&mut raw, sql).await,
             Execute(texts) => {
                 let texts: Vec<_> = texts.iter().copied().map(Some).collect();

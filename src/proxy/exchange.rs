@@ -4,7 +4,7 @@ use std::{borrow::Cow, cell::Cell, sync::Arc};
 
 use super::{
     calls::{self, Procedure},
-    front::{prepare_again, read_alignment, wait_query, waited},
+    front::{read_alignment, wait_query, waited},
     inquire::Doubt,
     observe::{Exchanged, ReplyObserver},
     parked::Parked,
@@ -129,10 +129,7 @@ impl Session {
         }
         let mut front = Alignment { bytes: scratch.take_spare(), replies: 0 };
         self.disown(connection, &request.statement, request.sql, &mut front).await?;
-        if let Some(text) = request.text().filter(|text| !connection.statements.has(text)) {
-            let reading = Arc::new(self.state.settings().reading_as(&text.settings));
-            prepare_again(connection, text, &reading, &scratch, silence).await?;
-        }
+        self.bring_statement(connection, request, silence).await?;
         front.settings(connection, self.state.settings());
         if request.ran().effects.has(Effects::SESSION_TRACKING) {
             let chosen = self.tracking.clone().unwrap_or_else(|| Arc::new(connection.tracking.clone()));

@@ -3,13 +3,45 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{exchange::Failure, silence::Silence};
+use super::{exchange::Failure, request::Request, session::Session, silence::Silence};
 use crate::{
     backend::{Alignment, ConnectError, PreparedText, ServerConnection},
     net::Scratch,
-    protocol::{code, gtid::Position},
+    protocol::{ServerError, code, gtid::Position},
     session::Settings,
+    sql::Kind,
 };
+
+impl Session {
+    /// Prepares the statement of a request on a connection that does not have it.
+    pub(super) async fn bring_statement(
+        &mut self,
+        connection: &mut ServerConnection,
+        request: &Request<'_>,
+        silence: &Silence,
+    ) -> Result<(), Failure> {
+        let Some(text) = request.text().filter(|text| !connection.statements.has(text)) else { return Ok(()) };
+        let reading = Arc::new(self.state.settings().reading_as(&text.settings));
+        let scratch = self.worker.scratch.clone();
+        match prepare_again(connection, text, &reading, &scratch, silence).await {
+            Err(Failure::Unprepared(error)) if is_refused_too_early(request, &error) => {
+                self.commit(connection).await.map_err(|error| match error {
+                    ConnectError::Refused(error) => Failure::Unprepared(error),
+                    other => other.into(),
+                })?;
+                prepare_again(connection, text, &reading, &scratch, silence).await
+            }
+            prepared => prepared,
+        }
+    }
+}
+
+/// Whether a server refuses to prepare what it would execute: in a read-only transaction, or before one, MariaDB prepares
+/// no `CREATE TABLE`, which commits when it is executed.
+fn is_refused_too_early(request: &Request<'_>, error: &ServerError) -> bool {
+    // ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION
+    request.statement.kind == Kind::Ddl && error.code == 1792
+}
 
 /// Swallows the replies to an alignment.
 pub(super) async fn read_alignment(
@@ -29,7 +61,7 @@ pub(super) async fn read_alignment(
 
 /// Prepares a statement that the connection does not have. `reading` is the session's settings, but for what the text
 /// was read under first: more must not be touched, as `SET autocommit` would commit a transaction that is open.
-pub(super) async fn prepare_again(
+async fn prepare_again(
     connection: &mut ServerConnection,
     text: &Arc<PreparedText>,
     reading: &Arc<Settings>,

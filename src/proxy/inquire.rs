@@ -141,15 +141,16 @@ impl Session {
             let Doubt { kind, effects, failed } = doubt;
             let may_have_changed = may_have_changed(&Statement { kind, effects, hint: None });
             held.lease.connection_mut().mark_dirty();
-            self.observe_command(held, doubt, &[&[code::PING]]).await?;
+            let connection = held.lease.connection_mut();
+            self.observe_command(connection, doubt, &[&[code::PING]]).await?;
             // MariaDB keeps what failed code, or the part of a SET that did not fail, has changed for its next report, and a
             // ping reports nothing.
-            let mute = held.lease.connection().dialect() == Dialect::MariaDb && self.state.fate() == Fate::Return;
+            let mute = connection.dialect() == Dialect::MariaDb && self.state.fate() == Fate::Return;
             if failed && may_have_changed && mute {
-                let capabilities = held.lease.connection().capabilities;
+                let capabilities = connection.capabilities;
                 let [begin, rollback] =
                     ["BEGIN", ROLLBACK].map(|sql| query_attributes::query(capabilities, sql.as_bytes()));
-                self.observe_command(held, doubt, &[&begin, &rollback]).await?;
+                self.observe_command(connection, doubt, &[&begin, &rollback]).await?;
             }
         }
         if self.state.fate() == Fate::Return {
@@ -166,16 +167,28 @@ impl Session {
     }
 
     /// Runs commands whose OK packets tell the session's state.
-    async fn observe_command(&mut self, held: &mut Held, doubt: Doubt, commands: &[&[u8]]) -> Result<(), ConnectError> {
+    async fn observe_command(
+        &mut self,
+        connection: &mut ServerConnection,
+        doubt: Doubt,
+        commands: &[&[u8]],
+    ) -> Result<(), ConnectError> {
         let scratch = self.worker.scratch.clone();
-        for payload in held.lease.connection_mut().told(commands, &scratch).await? {
+        for payload in connection.told(commands, &scratch).await? {
             let ok = OkPacket::parse(&payload)?;
             let before = self.state.in_explicit_transaction();
             self.state.observe(&ok, doubt.kind, doubt.effects);
             let boundary = Boundary::of(before, self.state.in_explicit_transaction(), false);
-            self.keep_untold(held.lease.connection(), &ok, boundary);
+            self.keep_untold(connection, &ok, boundary);
         }
         Ok(())
+    }
+
+    /// Commits the session's transaction, for a statement that commits it before anything else.
+    pub(super) async fn commit(&mut self, connection: &mut ServerConnection) -> Result<(), ConnectError> {
+        let commit = query_attributes::query(connection.capabilities, b"COMMIT AND NO CHAIN NO RELEASE");
+        let ended = Doubt { kind: Kind::Transaction, effects: Effects::NONE, failed: false };
+        self.observe_command(connection, ended, &[&commit]).await
     }
 
     /// Whether a request may change something of the session by itself, and not only what is told of transactions.

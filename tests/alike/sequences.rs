@@ -15,6 +15,8 @@ pub enum Say {
     Long(u8, &'static str),
     Reset,
     Ping,
+    /// Another client's.
+    Beside(&'static str),
 }
 use Say::{Change, Execute, Long, Partly, Ping, Prepare, Query, Reset};
 
