@@ -85,6 +85,26 @@ async fn files_of_every_shape_arrive_as_they_would_at_the_server() {
 }
 
 #[tokio::test]
+async fn the_ids_that_a_file_is_given_are_its_sessions() {
+    for flavor in flavors() {
+        // With one worker, sessions take turns on the same connection.
+        let bed = Bed::with(Cluster::start(flavor, 0).await.unwrap(), "[runtime]\nworkers = 1\n").await;
+        let mut one = Raw::connect(bed.port(), &willing()).await.unwrap();
+        let mut other = Raw::connect(bed.port(), &willing()).await.unwrap();
+        one.run("CREATE TABLE n (id INT PRIMARY KEY AUTO_INCREMENT, a VARCHAR(20))").await;
+        one.run("INSERT INTO n VALUES (70, 'before')").await;
+        other.run("INSERT INTO n (a) VALUES ('other')").await;
+        load(&mut one, &format!("{LOAD} (a)"), &[lines(3)]).await;
+        other.run("UPDATE n SET a = 'same'").await;
+        for (who, raw, expected) in [("other", &mut other, "71"), ("one", &mut one, "72")] {
+            let told = raw.value("SELECT LAST_INSERT_ID()").await;
+            assert_eq!(told, expected.as_bytes(), "{flavor}: {who}");
+        }
+        bed.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn both_sides_must_agree() {
     for flavor in flavors() {
         let unwilling = Bed::with(Cluster::start(flavor, 0).await.unwrap(), "[limits]\nlocal_infile = false\n").await;

@@ -6,7 +6,7 @@ mod bed;
 
 use bed::{Bed, basics, flavors, relay::Relay};
 use mysql_async::{Conn, prelude::*};
-use weir::sandbox::Cluster;
+use weir::sandbox::{Cluster, Flavor};
 
 const SCHEMA: &[&str] = &[
     "CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT, v INT)",
@@ -43,6 +43,23 @@ const CASES: &[(&str, usize)] = &[
     ("CREATE TEMPORARY TABLE mine (id INT); SELECT * FROM t; DROP TEMPORARY TABLE mine", 0),
 ];
 
+/// A cluster of which every round trip is heard.
+async fn relayed(flavor: Flavor, extra: &str) -> (Bed, Vec<Relay>) {
+    let cluster = Cluster::start(flavor, 2).await.unwrap();
+    // Nobody but the sessions is to be counted.
+    let mut text = basics(&cluster).replace("200ms", "1h")
+        + "[tls.server]\nmode = \"disabled\"\n[reads]\nconsistency = \"eventual\"\n[pool]\nlinger = \"10s\"\n"
+        + extra;
+    let mut relays = Vec::new();
+    for server in cluster.servers() {
+        server.exec("SET GLOBAL log_bin_trust_function_creators = 1").await.unwrap();
+        let relay = Relay::start(server.address()).await;
+        text = text.replace(&server.address().to_string(), &relay.address.to_string());
+        relays.push(relay);
+    }
+    (Bed::with_config(cluster, &text).await, relays)
+}
+
 async fn run(conn: &mut Conn, sql: &str) {
     match sql.split_at(1) {
         ("!", sql) => drop(conn.query_drop(sql).await.expect_err(sql)),
@@ -55,18 +72,7 @@ async fn run(conn: &mut Conn, sql: &str) {
 async fn an_application_pays_for_its_own_round_trips() {
     const TIMES: usize = 4;
     for flavor in flavors() {
-        let cluster = Cluster::start(flavor, 2).await.unwrap();
-        // Nobody but the sessions is to be counted.
-        let mut text = basics(&cluster).replace("200ms", "1h")
-            + "[tls.server]\nmode = \"disabled\"\n[reads]\nconsistency = \"eventual\"\n[pool]\nlinger = \"10s\"\n";
-        let mut relays = Vec::new();
-        for server in cluster.servers() {
-            server.exec("SET GLOBAL log_bin_trust_function_creators = 1").await.unwrap();
-            let relay = Relay::start(server.address()).await;
-            text = text.replace(&server.address().to_string(), &relay.address.to_string());
-            relays.push(relay);
-        }
-        let bed = Bed::with_config(cluster, &text).await;
+        let (bed, relays) = relayed(flavor, "").await;
         let mut one = bed.connect().await;
         for sql in SCHEMA {
             one.query_drop(*sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
@@ -96,6 +102,30 @@ async fn an_application_pays_for_its_own_round_trips() {
             one.reset().await.unwrap();
         }
         assert!(wrong.is_empty(), "{flavor}:\n{}", wrong.join("\n"));
+        bed.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn who_inserts_after_others_pays_no_more() {
+    const TIMES: usize = 4;
+    for flavor in flavors() {
+        // With one worker, sessions take turns on the same connection.
+        let (bed, relays) = relayed(flavor, "[runtime]\nworkers = 1\n").await;
+        let (mut one, mut other) = (bed.connect().await, bed.connect().await);
+        one.query_drop("CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT, v INT) AUTO_INCREMENT = 100").await.unwrap();
+        other.query_drop("INSERT INTO t (v) VALUES (3)").await.unwrap();
+        relays.iter().for_each(Relay::listen);
+        for _ in 0..TIMES {
+            one.query_drop("INSERT INTO t (v) VALUES (3) ON DUPLICATE KEY UPDATE v = 5").await.unwrap();
+            other.query_drop("INSERT INTO t (v) VALUES (3)").await.unwrap();
+        }
+        let heard: Vec<String> = relays.iter().flat_map(Relay::heard).collect();
+        assert_eq!(heard.len(), 2 * TIMES, "{flavor}:\n  {}", heard.join("\n  "));
+        // They use one connection.
+        let own = heard.iter().filter(|bytes| bytes.contains("SET last_insert_id=")).count();
+        assert_eq!(own, TIMES, "{flavor}:\n  {}", heard.join("\n  "));
+        drop((one, other));
         bed.stop().await;
     }
 }

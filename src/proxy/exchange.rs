@@ -6,6 +6,7 @@ use super::{
     calls::{self, Procedure},
     front::{read_alignment, wait_query, waited},
     inquire::Doubt,
+    insert_id::{read_insert_id, set_insert_id},
     observe::{Exchanged, ReplyObserver},
     parked::Parked,
     prepared::Legs,
@@ -17,7 +18,7 @@ use super::{
     watch::Watch,
 };
 use crate::{
-    backend::{Alignment, ConnectError, Reports, ServerConnection},
+    backend::{Alignment, ConnectError, Reports, Server, ServerConnection},
     config::{Config, Consistency},
     protocol::{
         Capabilities, ResponseTracker, ServerError, Shape, code, gtid::Position, put_packets, query_attributes,
@@ -87,7 +88,8 @@ impl Session {
         let mut watch =
             Watch { calls, server, beside: &beside, shape, overdue: &overdue, silence: &silence, killing: None };
         let result = {
-            let conversation = self.converse(course.config, connection, request, wait, &overdue, &silence);
+            let to = (&**server, connection);
+            let conversation = self.converse(course.config, to, request, wait, &overdue, &silence);
             tokio::pin!(conversation);
             watch.over(conversation, course.limit(), begun).await
         };
@@ -114,7 +116,7 @@ impl Session {
     async fn converse(
         &mut self,
         config: &Config,
-        connection: &mut ServerConnection,
+        (server, connection): (&Server, &mut ServerConnection),
         request: &Request<'_>,
         wait: Option<&Position>,
         overdue: &Cell<bool>,
@@ -128,7 +130,7 @@ impl Session {
             connection.mark_dirty();
         }
         let mut front = Alignment { bytes: scratch.take_spare(), replies: 0 };
-        self.disown(connection, &request.statement, request.sql, &mut front).await?;
+        self.disown(server, connection, request, &mut front).await?;
         self.bring_statement(connection, request, silence).await?;
         front.settings(connection, self.state.settings());
         if request.ran().effects.has(Effects::SESSION_TRACKING) {
@@ -148,6 +150,10 @@ impl Session {
             front = Alignment::default();
         }
         let aligned = front.replies;
+        let insert_id = self.guarded_insert_id(connection, request);
+        if let Some(id) = insert_id {
+            front.query(connection.capabilities, set_insert_id(id).as_bytes());
+        }
         if let Some(position) = wait {
             self.worker.shard().freshness_waits.inc();
             let wait = wait_query(position, config.reads.wait_timeout);
@@ -170,6 +176,9 @@ impl Session {
         connection.is_aligned_to(self.state.settings());
         if request.begins_again {
             self.state.begin_again();
+        }
+        if let Some(id) = insert_id {
+            read_insert_id(connection, id, &scratch).await?;
         }
         if wait.is_some() && !waited(connection, &scratch).await? {
             return Err(Failure::Stale);

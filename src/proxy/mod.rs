@@ -12,6 +12,7 @@ mod dispatch;
 mod exchange;
 mod front;
 mod inquire;
+mod insert_id;
 mod kill;
 mod learn;
 mod linger;

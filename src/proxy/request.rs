@@ -58,6 +58,15 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// The bound parameters.
+    pub fn parameters(&self) -> &[u8] {
+        match &self.body {
+            Body::Execute { execute, .. } => execute.parameters,
+            Body::BulkExecute { bulk, .. } => bulk.parameters,
+            Body::Plain(_) | Body::Prepare { .. } | Body::Fetch { .. } => b"",
+        }
+    }
+
     /// Whether the server opens a cursor for it if it has rows.
     pub fn asks_for_cursor(&self) -> bool {
         // Of what a procedure selects, servers send the rows at once.

@@ -5,13 +5,8 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
-    Worker,
-    dedicated::Dedicated,
-    inquire::Doubt,
-    parked::Parked,
-    prepared::ClientStatements,
-    recall::{LastUsed, UnclearInsertId},
-    texts::Unread,
+    Worker, dedicated::Dedicated, inquire::Doubt, insert_id::UnclearInsertId, parked::Parked,
+    prepared::ClientStatements, recall::LastUsed, texts::Unread,
 };
 use crate::{
     backend::{Identity, Lease, Server},

@@ -6,8 +6,9 @@
 use std::sync::Arc;
 
 use super::{
+    insert_id::names_insert_id,
     linger::asks_for_counts,
-    recall::{asks_back, names_insert_id},
+    recall::asks_back,
     request::{Body, Request},
     session::Session,
 };

@@ -6,6 +6,71 @@ use super::sequences::Say::{self, Beside, Execute, Ping, Prepare, Query};
 /// Why each is here, and the sequence.
 pub const SHARED: &[(&str, &[Say])] = &[
     (
+        "an id that the statement names is not the insert id, though another session had it on the connection",
+        &[
+            Query("INSERT INTO t (v) VALUES (6)"),
+            Beside("INSERT INTO t (v) VALUES (7)"),
+            Query("REPLACE INTO t (id, v) VALUES (2, 8)"),
+            Query("SELECT LAST_INSERT_ID()"),
+        ],
+    ),
+    (
+        "nor is that of a row that is updated",
+        &[
+            Query("CREATE UNIQUE INDEX u ON t (v)"),
+            Query("INSERT INTO t (v) VALUES (6)"),
+            Beside("INSERT INTO t (v) VALUES (7)"),
+            Query("INSERT INTO t (v) VALUES (7) ON DUPLICATE KEY UPDATE v = 8"),
+            Query("SELECT LAST_INSERT_ID()"),
+        ],
+    ),
+    (
+        "nor one that is selected",
+        &[
+            Query("CREATE TABLE copy (id INT PRIMARY KEY AUTO_INCREMENT, v INT)"),
+            Query("INSERT INTO t (v) VALUES (6)"),
+            Beside("INSERT INTO t (v) VALUES (7)"),
+            Query("INSERT INTO copy SELECT id, v FROM t"),
+            Query("SELECT LAST_INSERT_ID()"),
+            Beside("INSERT INTO t (v) VALUES (7)"),
+            Query("CREATE TABLE more (id INT PRIMARY KEY AUTO_INCREMENT) SELECT id FROM t ORDER BY id"),
+            Query("SELECT LAST_INSERT_ID()"),
+        ],
+    ),
+    (
+        "nor one that is bound",
+        &[
+            Query("INSERT INTO t (v) VALUES (6)"),
+            Prepare("REPLACE INTO t (id, v) VALUES (?, 8)"),
+            Beside("INSERT INTO t (v) VALUES (7)"),
+            Execute(&["2"]),
+            Query("SELECT LAST_INSERT_ID()"),
+        ],
+    ),
+    (
+        "nor one that is named in a transaction behind another",
+        &[
+            Query("INSERT INTO t (v) VALUES (6)"),
+            Beside("INSERT INTO t (v) VALUES (7)"),
+            Query("BEGIN"),
+            Query("REPLACE INTO t (id, v) VALUES (9, 9)"),
+            Query("REPLACE INTO t (id, v) VALUES (2, 8)"),
+            Query("COMMIT"),
+            Query("SELECT LAST_INSERT_ID()"),
+        ],
+    ),
+    (
+        "an insert id that only the connection of before knows is asked for before the next is made elsewhere",
+        &[
+            Query("INSERT INTO t (v) VALUES (6)"),
+            Query("SELECT 1; REPLACE INTO t (id, v) VALUES (5, 8); DROP TABLE missing"),
+            Ping,
+            Beside("INSERT INTO t (v) VALUES (7)"),
+            Query("INSERT INTO t (id, v) VALUES (5, 8)"),
+            Query("SELECT LAST_INSERT_ID()"),
+        ],
+    ),
+    (
         "a prepared CREATE TABLE commits, and so runs where no more than reads may follow, wherever it was prepared",
         &[
             Prepare("CREATE TABLE IF NOT EXISTS c (id INT)"),
