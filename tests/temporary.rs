@@ -123,7 +123,7 @@ async fn what_else_is_pinned_or_unclear_stays() {
 #[tokio::test]
 async fn a_read_that_no_replica_serves_needs_no_second_connection() {
     for flavor in flavors() {
-        let mut bed = start(flavor).await;
+        let bed = start(flavor).await;
         let mut raw = log_in(&bed).await;
         raw.run("CREATE TEMPORARY TABLE mine (id INT)").await;
         bed.cluster.replicas[0].kill().await.unwrap();
