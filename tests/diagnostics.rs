@@ -4,7 +4,7 @@
 mod bed;
 
 use bed::{Bed, basics, flavors, server_error, until};
-use mysql_async::prelude::*;
+use mysql_async::{Conn, prelude::*};
 use weir::{
     sandbox::{Cluster, Flavor},
     telemetry::Pin,
@@ -32,6 +32,36 @@ async fn the_last_insert_id_is_the_sessions_own() {
         let parents: Vec<u64> = one.query("SELECT /* weir:writer */ parent FROM child ORDER BY parent").await.unwrap();
         assert_eq!(parents, [0, 1, 2], "{flavor}");
         drop((one, two, none));
+        bed.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn the_last_insert_id_is_the_sessions_own_when_others_get_its_connection_before_it_is_clear() {
+    for flavor in flavors() {
+        let bed = narrow(flavor, &NARROW.replace("linger = \"10m\"", "linger = \"20ms\"")).await;
+        let (mut one, alike) = (bed.connect().await, bed.connect().await);
+        // For whom the connection is closed, as it is not agreed upon so.
+        let unlike = Conn::new(bed.options().client_found_rows(true)).await.unwrap();
+        one.query_drop("CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT, v INT UNIQUE)").await.unwrap();
+        for mut other in [alike, unlike] {
+            one.query_drop("TRUNCATE t").await.unwrap();
+            one.query_drop("INSERT INTO t (v) VALUES (6)").await.unwrap();
+            let cases = [
+                // The id is named, and the error keeps the connection from being asked.
+                ("SELECT 6; REPLACE INTO t (id, v) VALUES (5, 8); DROP TABLE missing", 1),
+                ("INSERT INTO t (v) VALUES (6)", 1),
+                // The first row was made.
+                ("INSERT INTO t (v) VALUES (60), (6)", 9),
+            ];
+            for (sql, expected) in cases {
+                one.query_drop(sql).await.expect_err(sql);
+                other.query_drop("INSERT INTO t (v) VALUES (NULL)").await.unwrap();
+                let told: Option<u64> = one.query_first("SELECT LAST_INSERT_ID()").await.unwrap();
+                assert_eq!(told, Some(expected), "{flavor}: {sql}");
+            }
+        }
+        drop(one);
         bed.stop().await;
     }
 }

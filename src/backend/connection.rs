@@ -1,6 +1,11 @@
 //! One connection to a server: preparation, Weir's own commands on it, and what is known of its state.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, OnceLock, Weak},
+    time::Instant,
+};
 
 use tokio::time::timeout;
 
@@ -50,6 +55,8 @@ pub struct ServerConnection {
     pub last_session: u32,
     /// What `LAST_INSERT_ID()` gives on it, as far as that is known.
     pub insert_id: Option<u64>,
+    /// Where the session that used it last looks for that, if it does not know it: [`Self::leave_insert_id`].
+    pub wanted_insert_id: Weak<OnceLock<u64>>,
     /// When it was used last.
     pub used: Instant,
     /// Its session is likely to ask about the statement that it ran last.
@@ -129,6 +136,7 @@ impl ServerConnection {
             worker: usize::MAX,
             last_session: Self::NOBODY,
             insert_id: Some(0),
+            wanted_insert_id: Weak::new(),
             used: now,
             asked_back: false,
             warned: false,
@@ -150,6 +158,7 @@ impl ServerConnection {
         self.closing.clear();
         self.last_session = Self::NOBODY;
         self.insert_id = Some(0);
+        self.wanted_insert_id = Weak::new();
         self.asked_back = false;
         self.warned = false;
         self.prove_clean();
@@ -228,7 +237,24 @@ impl ServerConnection {
         let field = reply.rows.into_iter().flatten().flatten().next().unwrap_or_default();
         let id = std::str::from_utf8(&field).ok().and_then(|text| text.parse().ok()).ok_or(Malformed("insert id"))?;
         self.insert_id = Some(id);
+        self.wanted_insert_id = Weak::new();
         Ok(id)
+    }
+
+    /// Leaves the insert id for the session that used the connection last, if that wants it, before another one uses it.
+    pub async fn leave_insert_id(&mut self, scratch: &Scratch) -> Result<(), ConnectError> {
+        if let Some(wanted) = self.wanted_insert_id.upgrade() {
+            let id = self.ask_insert_id(scratch).await?;
+            wanted.get_or_init(|| id);
+        }
+        Ok(())
+    }
+
+    /// Leaves what its last session wants of it, as it is going to be closed in favour of another one.
+    pub async fn retire(&mut self, worker: usize, links: &Links, scratch: &Scratch) {
+        if self.wanted_insert_id.strong_count() > 0 && self.move_to(worker).is_ok() {
+            let _ = timeout(links.connect_timeout, self.leave_insert_id(scratch)).await;
+        }
     }
 
     /// Runs commands that are answered by an OK packet each, in one write. Returns the payloads, which tell the session's

@@ -200,8 +200,11 @@ impl Pool {
                     lease.discard();
                 }
                 Taken::Open(closed) => {
-                    drop(closed);
-                    return self.open(Permit(Some(self.clone())), wish, links, scratch).await;
+                    let permit = Permit(Some(self.clone()));
+                    if let Some(mut closed) = closed {
+                        closed.retire(wish.worker, links, scratch).await;
+                    }
+                    return self.open(permit, wish, links, scratch).await;
                 }
                 Taken::Turn(turn) => {
                     waits.inc();
@@ -212,6 +215,7 @@ impl Pool {
                             if wish.score(connection).is_some() && connection.move_to(wish.worker).is_ok() {
                                 return Ok(lease);
                             }
+                            connection.retire(wish.worker, links, scratch).await;
                             let permit = lease.into_permit();
                             return self.open(permit, wish, links, scratch).await;
                         }

@@ -124,6 +124,9 @@ impl Session {
     ) -> Result<Exchanged, Failure> {
         connection.mark_dirty();
         let scratch = self.worker.scratch.clone();
+        if connection.last_session != self.entry.handle.id {
+            connection.leave_insert_id(&scratch).await?;
+        }
         // Never one that is held: a session does not unset its user variables but by a reset.
         if connection.settings.must_be_reset(self.state.settings()) {
             connection.reset(&scratch).await?;

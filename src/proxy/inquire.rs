@@ -91,14 +91,17 @@ impl Session {
         let asked = timeout(OWN_COMMAND, self.ask(&mut held)).await;
         match asked.unwrap_or(Err(ConnectError::Timeout(OWN_COMMAND))) {
             Ok(()) => Ok(Some(held)),
-            Err(cause) => {
-                tracing::info!(server = %held.server.id, %cause, "a server connection broke after a reply");
-                let pinned = self.state.fate() != Fate::Return;
-                held.lease.discard();
-                self.state.lose_connection();
-                if pinned { Err(End::Client) } else { Ok(None) }
-            }
+            Err(cause) => self.give_up(held, &cause).map(|()| None),
         }
+    }
+
+    /// Gives up a connection that did not answer a question of Weir's own.
+    pub(super) fn give_up(&mut self, held: Held, cause: &ConnectError) -> Result<(), End> {
+        tracing::info!(server = %held.server.id, %cause, "a server connection broke after a reply");
+        let pinned = self.state.fate() != Fate::Return;
+        held.lease.discard();
+        self.state.lose_connection();
+        if pinned { Err(End::Client) } else { Ok(()) }
     }
 
     /// Whether a statement that names `session_track_…` does nothing else that servers would report.

@@ -4,13 +4,15 @@
 //! asked before anybody else gets the connection. What it was before is told from what another session left there by giving
 //! the connection the session's own first, wherever both may come to be the same.
 
+use std::sync::{Arc, OnceLock, Weak};
+
 use tokio::time::timeout;
 
 use super::{
     observe::Exchanged,
     recall::{LastUsed, asks_back, names},
     request::Request,
-    session::{Held, OWN_COMMAND, Session},
+    session::{End, Held, OWN_COMMAND, Session},
 };
 use crate::{
     backend::{Alignment, ConnectError, Server, ServerConnection},
@@ -30,6 +32,8 @@ pub struct UnclearInsertId {
     others: Option<u64>,
     /// What the reply told; 0: nothing.
     told: u64,
+    /// What the connection's is, if another session has come to use it since.
+    left: Arc<OnceLock<u64>>,
 }
 
 impl UnclearInsertId {
@@ -50,10 +54,15 @@ impl Session {
             InsertId::Made(id) => Some(id),
             InsertId::Unclear => None,
         };
-        if id.is_none() {
-            self.unclear_insert_id = Some(self.unclear(held, exchanged.insert_id));
-        }
-        held.lease.connection_mut().insert_id = id;
+        let wanted = match id {
+            Some(_) => Weak::new(),
+            None => {
+                let unclear = self.unclear(held, exchanged.insert_id);
+                Arc::downgrade(&self.unclear_insert_id.insert(unclear).left)
+            }
+        };
+        let connection = held.lease.connection_mut();
+        (connection.insert_id, connection.wanted_insert_id) = (id, wanted);
         self.state.set_insert_id(id);
     }
 
@@ -67,7 +76,7 @@ impl Session {
             Some(unclear) => (unclear.before, unclear.others),
             None => (known, held.lease.connection().insert_id),
         };
-        UnclearInsertId { at: LastUsed::of(held), likely, before, others, told }
+        UnclearInsertId { at: LastUsed::of(held), likely, before, others, told, left: Arc::default() }
     }
 
     /// Asks a connection that is about to be given away for the insert id, if nobody else knows it. One that left
@@ -91,48 +100,66 @@ impl Session {
         self.held = Some(held);
     }
 
-    /// Finds out the insert id for a statement that names it. If the connection that knows it has gone to somebody else,
-    /// it is what is likely.
-    pub async fn find_insert_id(&mut self, sql: &[u8]) {
+    /// Finds out the insert id for a statement that names it. If the connection that knows it is gone, it is what is likely.
+    pub async fn find_insert_id(&mut self, sql: &[u8]) -> Result<(), End> {
         if self.state.insert_id().is_some() || !names_insert_id(sql) {
-            return;
+            return Ok(());
         }
         // Where the statement will run, and not a moment before it: other answers would change.
         let known_there = |held: &Held| {
             self.unclear_insert_id.as_ref().is_some_and(|it| it.at.is(held) && it.others == Some(it.before))
         };
         if self.held.as_ref().is_some_and(known_there) {
-            return;
+            return Ok(());
         }
         let mut held = self.held.take();
-        self.settle_insert_id(held.as_mut().map(|held| (&*held.server, held.lease.connection_mut()))).await;
-        self.held = held;
+        let settled =
+            self.settle_insert_id(held.as_mut().map(|held| (&*held.server, held.lease.connection_mut()))).await;
+        match (settled, held) {
+            (Err(cause), Some(held)) => self.give_up(held, &cause),
+            (_, held) => {
+                self.held = held;
+                Ok(())
+            }
+        }
     }
 
-    /// Asks the connection that knows the insert id, which may be `here`.
-    async fn settle_insert_id(&mut self, here: Option<(&Server, &mut ServerConnection)>) {
-        let Some(unclear) = self.unclear_insert_id.take() else { return self.state.set_insert_id(Some(0)) };
-        let scratch = self.worker.scratch.clone();
-        let LastUsed { server, thread } = &unclear.at;
-        let told = match here.filter(|(server, connection)| self.is_at(&unclear, server, connection)) {
-            Some((_, connection)) => asked(connection, &scratch).await,
-            None => {
-                let dedicated = self.dedicated.take_that(|held| unclear.at.is(held));
-                let pooled = || server.pool.recall(*thread, self.entry.handle.id);
-                match dedicated.or_else(|| pooled().map(|lease| Held { lease, server: server.clone() })) {
-                    Some(mut held) => {
-                        let told = asked(held.lease.connection_mut(), &scratch).await;
-                        if told.is_some() {
-                            held.lease.connection_mut().prove_clean();
-                            self.put_aside(held);
-                        }
-                        told
-                    }
-                    None => None,
+    /// Asks the connection that knows the insert id, which may be `here`, for it.
+    ///
+    /// # Errors
+    /// That one is of no use any more.
+    async fn settle_insert_id(&mut self, here: Option<(&Server, &mut ServerConnection)>) -> Result<(), ConnectError> {
+        let Some(unclear) = self.unclear_insert_id.take() else {
+            self.state.set_insert_id(Some(0));
+            return Ok(());
+        };
+        let (told, broken) = match here.filter(|(server, connection)| self.is_at(&unclear, server, connection)) {
+            Some((_, connection)) => {
+                let asked = timeout(OWN_COMMAND, connection.ask_insert_id(&self.worker.scratch)).await;
+                match asked.unwrap_or(Err(ConnectError::Timeout(OWN_COMMAND))) {
+                    Ok(id) => (Some(id), None),
+                    Err(ConnectError::Refused(_)) => (None, None),
+                    Err(error) => (None, Some(error)),
                 }
             }
+            None => (self.ask_elsewhere(&unclear).await.or_else(|| unclear.left.get().copied()), None),
         };
         self.state.set_insert_id(Some(unclear.settled(told)));
+        broken.map_or(Ok(()), Err)
+    }
+
+    /// Asks the connection that knows the insert id, which is at rest. None: another session has it, or nobody.
+    async fn ask_elsewhere(&mut self, unclear: &UnclearInsertId) -> Option<u64> {
+        let LastUsed { server, thread } = &unclear.at;
+        let dedicated = self.dedicated.take_that(|held| unclear.at.is(held));
+        let pooled = || server.pool.recall(*thread, self.entry.handle.id);
+        let mut held = dedicated.or_else(|| pooled().map(|lease| Held { lease, server: server.clone() }))?;
+        let connection = held.lease.connection_mut();
+        let asked = timeout(OWN_COMMAND, connection.ask_insert_id(&self.worker.scratch)).await;
+        let told = asked.ok().and_then(Result::ok)?;
+        connection.prove_clean();
+        self.put_aside(held);
+        Some(told)
     }
 
     /// Whether it is this connection, which the session has, that knows the insert id.
@@ -180,9 +207,9 @@ impl Session {
         connection: &mut ServerConnection,
         request: &Request<'_>,
         front: &mut Alignment,
-    ) {
+    ) -> Result<(), ConnectError> {
         if self.must_settle_insert_id(server, connection, request) {
-            self.settle_insert_id(Some((server, &mut *connection))).await;
+            self.settle_insert_id(Some((server, &mut *connection))).await?;
         }
         let (statement, sql) = (&request.statement, request.sql);
         let unclear = self.unclear_insert_id.as_ref();
@@ -199,6 +226,7 @@ impl Session {
             front.query(connection.capabilities, set_insert_id(own).as_bytes());
             connection.insert_id = Some(own);
         }
+        Ok(())
     }
 }
 
@@ -269,10 +297,6 @@ fn tells_no_insert_id(sql: &[u8]) -> bool {
 fn only_changes_rows(sql: &[u8]) -> bool {
     let verb = sql.trim_ascii_start().get(..6).unwrap_or_default();
     verb.eq_ignore_ascii_case(b"update") || verb.eq_ignore_ascii_case(b"delete")
-}
-
-async fn asked(connection: &mut ServerConnection, scratch: &Scratch) -> Option<u64> {
-    timeout(OWN_COMMAND, connection.ask_insert_id(scratch)).await.ok().and_then(Result::ok)
 }
 
 /// Whether the text has a name of the last insert id in it.

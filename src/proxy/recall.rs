@@ -120,8 +120,7 @@ impl Session {
                 front.query(connection.capabilities, FORGET);
                 connection.warned = false;
             }
-            self.prepare_insert_id(server, connection, request, front).await;
-            return Ok(());
+            return self.prepare_insert_id(server, connection, request, front).await;
         }
         let own = connection.last_session == self.entry.handle.id;
         let insert_id = names_insert_id(sql);

@@ -168,7 +168,7 @@ impl Session {
             self.keep_insert_id().await;
             self.stop_reading().await;
         }
-        self.find_insert_id(request.sql).await;
+        self.find_insert_id(request.sql).await?;
         let decision = self.recall(&request.statement, course.free);
         if decision.target != Target::Held {
             self.move_on().await?;
