@@ -142,3 +142,77 @@ impl AsyncWrite for Tcp {
         Pin::new(&mut self.get_mut().socket).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, task::Waker};
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    async fn pair() -> (Tcp, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (near.into(), listener.accept().await.unwrap().0)
+    }
+
+    fn poll(socket: &mut Tcp, cx: &mut Context<'_>) -> Poll<io::Result<Vec<u8>>> {
+        let mut bytes = [0; 16];
+        let mut buf = ReadBuf::new(&mut bytes);
+        ready!(Pin::new(socket).poll_read(cx, &mut buf))?;
+        Poll::Ready(Ok(buf.filled().to_vec()))
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_last_is_woken() {
+        let (mut socket, mut peer) = pair().await;
+        for word in [&b"one"[..], b"two"] {
+            assert!(poll(&mut socket, &mut Context::from_waker(Waker::noop())).is_pending());
+            let reader = tokio::spawn(async move {
+                let first = poll_fn(|cx| Poll::Ready(poll(&mut socket, cx).is_pending())).await;
+                let again = poll_fn(|cx| Poll::Ready(poll(&mut socket, cx).is_pending())).await;
+                assert!(first && again, "nothing was written yet");
+                (poll_fn(|cx| poll(&mut socket, cx)).await.unwrap(), socket)
+            });
+            tokio::task::yield_now().await;
+            peer.write_all(word).await.unwrap();
+            let (read, back) = reader.await.unwrap();
+            assert_eq!(read, word);
+            socket = back;
+        }
+        drop(peer);
+        assert_eq!(poll_fn(|cx| poll(&mut socket, cx)).await.unwrap(), b"", "the end of the stream");
+    }
+
+    #[tokio::test]
+    async fn a_look_in_between_does_not_cost_the_reader_its_wakeup() {
+        let (mut socket, mut peer) = pair().await;
+        assert!(socket.is_quiet());
+        assert!(poll_fn(|cx| Poll::Ready(poll(&mut socket, cx).is_pending())).await);
+        assert!(socket.is_quiet());
+        peer.write_all(b"ab").await.unwrap();
+        socket.get_ref().readable().await.unwrap();
+        assert!(!socket.is_quiet(), "it takes the first byte");
+        assert_eq!(poll_fn(|cx| poll(&mut socket, cx)).await.unwrap(), b"b");
+        // The kernel has nothing more, which only a call can tell.
+        assert!(poll_fn(|cx| Poll::Ready(poll(&mut socket, cx).is_pending())).await);
+        peer.write_all(b"c").await.unwrap();
+        assert_eq!(poll_fn(|cx| poll(&mut socket, cx)).await.unwrap(), b"c");
+    }
+
+    #[tokio::test]
+    async fn more_than_the_peer_takes_waits_for_it() {
+        let (mut socket, mut peer) = pair().await;
+        let sent = vec![7; 16 << 20];
+        let expected = sent.clone();
+        let writer = tokio::spawn(async move { socket.write_all(&sent).await });
+        let mut received = Vec::new();
+        peer.read_to_end(&mut received).await.unwrap();
+        writer.await.unwrap().unwrap();
+        assert!(received == expected, "{} bytes", received.len());
+    }
+}
