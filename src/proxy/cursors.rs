@@ -29,14 +29,14 @@ impl Session {
             return self.send_error(&ServerError::no_open_cursor(id, stop)).await;
         };
         let body = Body::Fetch { payload, text: text.clone(), id };
-        let request = Request { body, ..Request::plain(payload, Shape::Rows, FETCH) };
+        let mut request = Request { body, ..Request::plain(payload, Shape::Rows, FETCH) };
         let config = self.worker.config();
         let has_it = |held: &Held| held.lease.connection().statements.has(&text);
         if self.held.as_ref().is_some_and(has_it) {
-            return self.run_where_held(&config, request).await;
+            return self.run_where_held(&config, &mut request).await;
         }
         match self.dedicated.take_that(has_it) {
-            Some(held) => self.run_beside(Some(held), &config, request).await,
+            Some(held) => self.run_beside(Some(held), &config, &mut request).await,
             None => self.lose_cursor(id, Failure::Unsent).await,
         }
     }

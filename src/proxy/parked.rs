@@ -37,7 +37,7 @@ impl Session {
         &mut self,
         place: Option<Held>,
         config: &Config,
-        request: Request<'_>,
+        request: &mut Request<'_>,
     ) -> Result<(), End> {
         if let Some(held) = std::mem::replace(&mut self.held, place) {
             let (doubt, unread) = (self.doubt.take(), self.unread.take());

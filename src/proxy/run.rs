@@ -59,20 +59,20 @@ impl Course<'_> {
 
 impl Session {
     /// Runs a request and answers the client.
-    pub async fn run(&mut self, request: Request<'_>) -> Result<(), End> {
+    pub async fn run(&mut self, mut request: Request<'_>) -> Result<(), End> {
         self.move_on_unless_asked(&request.statement, request.sql).await?;
         let config = self.worker.config();
         match self.runs_beside(&config, &request) {
-            true => self.run_beside(None, &config, request).await,
-            false => self.run_where_held(&config, request).await,
+            true => self.run_beside(None, &config, &mut request).await,
+            false => self.run_where_held(&config, &mut request).await,
         }
     }
 
     /// Runs a request on the connection that the session holds, if it holds one.
-    pub(super) async fn run_where_held(&mut self, config: &Config, mut request: Request<'_>) -> Result<(), End> {
+    pub(super) async fn run_where_held(&mut self, config: &Config, request: &mut Request<'_>) -> Result<(), End> {
         let route = self.route.clone();
         request.begins_again = self.moves_read_only_transaction(&request.ran());
-        let mut course = self.course(config, &route, &request).await;
+        let mut course = self.course(config, &route, request).await;
         if course.free.target == Target::Reject {
             self.count(Reason::Rejected);
             let name = course.rule.map_or("", |rule| &rule.name);
@@ -86,13 +86,13 @@ impl Session {
             }
             Turn::Refused => return Ok(()),
         };
-        let mut search = self.search(config, &request);
-        let mut decision = self.leave_others(&course, &request).await?;
+        let mut search = self.search(config, request);
+        let mut decision = self.leave_others(&course, request).await?;
         loop {
-            let mut acquired = match self.acquire_unless_killed(&course, decision, &request, &mut search).await? {
+            let mut acquired = match self.acquire_unless_killed(&course, decision, request, &mut search).await? {
                 Ok(acquired) => acquired,
                 Err(error) if search.home.take().is_some() && error.code != ServerError::interrupted().code => {
-                    course = self.course_at_home(config, &route, &request).await;
+                    course = self.course_at_home(config, &route, request).await;
                     decision = course.free;
                     continue;
                 }
@@ -101,25 +101,25 @@ impl Session {
                     return self.send_error(&error).await;
                 }
             };
-            request.withhold = match self.may_be_elsewhere(&course, decision.target, &request, &acquired.held.server) {
+            request.withhold = match self.may_be_elsewhere(&course, decision.target, request, &acquired.held.server) {
                 true => Withhold::Absence,
                 false => request.withhold(decision.target),
             };
             let begun = self.now;
             self.entry.handle.statement_begins(acquired.reason, &acquired.held.server, begun);
-            let exchanged = self.exchange(&course, &mut acquired.held, &request, acquired.wait.as_ref()).await;
+            let exchanged = self.exchange(&course, &mut acquired.held, request, acquired.wait.as_ref()).await;
             self.now = Instant::now();
             self.worker.spin.go_on(self.now);
             let failure = match exchanged {
                 Ok(exchanged) => {
                     drop(turn);
-                    return self.after_reply(&course, &request, acquired, begun, exchanged);
+                    return self.after_reply(&course, request, acquired, begun, exchanged);
                 }
                 Err(failure) => failure,
             };
-            match self.after_failure(&course, &request, acquired.held, failure, decision, &mut search).await? {
+            match self.after_failure(&course, request, acquired.held, failure, decision, &mut search).await? {
                 Some(Decision { target: Target::Held, .. }) => {
-                    course = self.course_at_home(config, &route, &request).await;
+                    course = self.course_at_home(config, &route, request).await;
                     decision = course.free;
                 }
                 Some(next) => decision = next,
