@@ -1,6 +1,6 @@
 # `make` tells what there is. What CI runs is `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench fuzz clean
+.PHONY: help demo test check release bench fuzz clean
 
 # How long `make fuzz` spends on each target.
 FUZZ_SECONDS ?= 60
@@ -24,9 +24,15 @@ test: ## install the servers and drivers that tests need, then run every check
 check: ## run every check with what is installed
 	@.ci/check
 
-bench: ## measure the cost of a statement
+release: ## build what is shipped, target/release/weir: compiled with a profile of its work
+	@.ci/install rust compiler mariadb
+	@.ci/install profiler || [ $$? = 3 ]
+	.ci/profiled cargo build --release --locked
+
+bench: ## measure what a statement costs the release
 	@.ci/install bench
-	cargo bench --locked
+	@.ci/install profiler || [ $$? = 3 ]
+	.ci/profiled cargo bench --locked
 
 fuzz: ## feed garbage to every decoder for FUZZ_SECONDS each (needs a nightly Rust and cargo-fuzz)
 	@set -e; for target in $$(cargo +nightly fuzz list); do \

@@ -137,6 +137,9 @@ async fn measure(plan: &Plan) -> Result<()> {
         }
         print_ratio(&format!("{} / {}", other.name(), yardstick.name()), &costs);
     }
+    for proxy in proxies {
+        proxy.end().await?;
+    }
     Ok(())
 }
 

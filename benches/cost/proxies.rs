@@ -10,9 +10,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     process::{Child, Command},
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
@@ -22,6 +23,8 @@ use crate::{
 
 /// How long a proxy may take until it serves a query.
 const START: Duration = Duration::from_secs(15);
+/// How long a proxy without clients may take until it has ended.
+const END: Duration = Duration::from_secs(15);
 
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
@@ -54,7 +57,7 @@ pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     pid: u32,
     /// Killed when dropped.
-    _child: Child,
+    child: Child,
 }
 
 impl Proxy {
@@ -88,7 +91,18 @@ impl Proxy {
             sleep(Duration::from_millis(20)).await;
         }
         let pid = child.id().context("a running child has an id")?;
-        Ok(Self { kind, address, pid, _child: child })
+        Ok(Self { kind, address, pid, child })
+    }
+
+    /// Ends it in good order.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub(crate) async fn end(mut self) -> Result<()> {
+        let pid = Pid::from_raw(self.pid as i32).context("a child's id is positive")?;
+        kill_process(pid, Signal::TERM).context("ending a proxy")?;
+        timeout(END, self.child.wait()).await.with_context(|| format!("{} did not end", self.kind.name()))??;
+        Ok(())
     }
 
     /// CPU time of all its threads so far, user and system.
@@ -132,6 +146,7 @@ fn weir_config(address: SocketAddr, servers: &[FakeServer]) -> String {
          [tls.client]\nmode = \"disabled\"\n\
          [tls.server]\nmode = \"disabled\"\n\
          [runtime]\nworkers = 1\nspin = \"{spin}\"\n\
+         [admin]\nconsole = \"\"\nhttp = \"\"\n\
          [log]\nlevel = \"warn\"\n"
     );
     for (number, server) in servers.iter().enumerate() {
