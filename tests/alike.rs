@@ -16,7 +16,7 @@ use bed::{
 };
 use sequences::{
     SEQUENCES,
-    Say::{self, Beside, Change, Execute, Long, Partly, Ping, Prepare, Query, Reset},
+    Say::{self, Bare, BareLatest, Beside, Change, Execute, Long, Partly, Ping, Prepare, Query, Reset},
 };
 use shared::SHARED;
 use told::TOLD;
@@ -75,6 +75,11 @@ async fn play(port: u16, capabilities: Capabilities, schema: &str, sequence: &[S
                 raw.ask(&execute(*raw.statements.last().unwrap(), &texts), Answer::Results).await
             }
             Partly(texts) => raw.ask(&execute(*raw.statements.last().unwrap(), texts), Answer::Results).await,
+            Bare(parameters) => {
+                let command = bare(*raw.statements.last().unwrap(), parameters);
+                raw.ask(&command, Answer::Results).await
+            }
+            BareLatest(parameters) => raw.ask(&bare(u32::MAX, parameters), Answer::Results).await,
             Long(parameter, data) => {
                 let id = raw.statements.last().unwrap().to_le_bytes();
                 raw.ask(&[&[0x18][..], &id, &[*parameter, 0], data.as_bytes()].concat(), Answer::Nothing).await
@@ -115,6 +120,10 @@ fn execute(statement: u32, texts: &[Option<&str>]) -> Vec<u8> {
     payload.extend([254, 0].repeat(texts.len()));
     payload.extend(texts.iter().flatten().flat_map(|text| [&[text.len() as u8], text.as_bytes()].concat()));
     payload
+}
+
+fn bare(statement: u32, parameters: &[u8]) -> Vec<u8> {
+    [&[0x17][..], &statement.to_le_bytes(), &[0, 1, 0, 0, 0], parameters].concat()
 }
 
 /// Packets to be read by people; the schemas have one name.

@@ -17,6 +17,9 @@ pub const FEWER: Malformed = Malformed("fewer parameters than the statement has"
 /// The types of an execute's parameters are cut short.
 pub const TYPES: Malformed = Malformed("parameter types");
 
+/// An execute has a value of which no type was ever told.
+pub const UNTYPED: Malformed = Malformed("parameters without types");
+
 const COUNT: Malformed = Malformed("parameter count");
 const NULLS: Malformed = Malformed("NULL bitmap");
 const BOUND: Malformed = Malformed("new types flag");
@@ -53,6 +56,25 @@ pub fn text(body: &[u8], capabilities: Capabilities) -> Result<&[u8], Malformed>
         skip_values(&mut reader, types, bound.nulls, bound.count)?;
     }
     Ok(reader.rest())
+}
+
+/// What servers find in the body of an execute of a statement with `expected` parameters whose types nobody ever told:
+/// they take the values for texts, the last of which may be cut short, and then refuse them.
+///
+/// # Errors
+/// [`UNTYPED`], or a field that runs past the end. NULLs alone are fine.
+pub fn untyped(body: &[u8], expected: usize) -> Result<(), Malformed> {
+    let mut reader = Reader::new(body);
+    let nulls = reader.take(expected.div_ceil(8), NULLS.0)?;
+    reader.u8(BOUND.0)?;
+    let mut found = Ok(());
+    for _ in (0..expected).filter(|place| !is_null(nulls, *place)) {
+        let length = reader.lenenc(VALUES.0)?;
+        let rest = reader.rest().len();
+        reader.take(usize::try_from(length).map_or(rest, |length| length.min(rest)), VALUES.0)?;
+        found = Err(UNTYPED);
+    }
+    found
 }
 
 /// Whether the parameter types of an execute are followed by names each.
@@ -210,11 +232,14 @@ impl<'a> Types<'a> {
     }
 }
 
+fn is_null(nulls: &[u8], place: usize) -> bool {
+    nulls.get(place / 8).is_some_and(|bits| bits & (1 << (place % 8)) != 0)
+}
+
 /// Passes over the values of the first `count` parameters.
 fn skip_values(reader: &mut Reader<'_>, types: Types<'_>, nulls: &[u8], count: usize) -> Result<(), Malformed> {
     for (place, [kind, _]) in types.kinds().take(count).enumerate() {
-        let null = nulls.get(place / 8).is_some_and(|bits| bits & (1 << (place % 8)) != 0);
-        if null {
+        if is_null(nulls, place) {
             continue;
         }
         match kind {
@@ -246,6 +271,26 @@ mod tests {
 
     const WITH: Capabilities = Capabilities::QUERY_ATTRIBUTES;
     const WITHOUT: Capabilities = Capabilities::NONE;
+
+    #[test]
+    fn values_without_types_are_refused_and_nulls_are_not() {
+        let cases: &[(&[u8], usize, Result<(), Malformed>)] = &[
+            (b"\x01\0", 1, Ok(())),
+            (b"\xFF\x01\0", 9, Ok(())),
+            (b"\0\0\x01a", 1, Err(UNTYPED)),
+            (b"\x01\0\x01a", 2, Err(UNTYPED)),
+            (b"\0\0\x09a", 1, Err(UNTYPED)),
+            (b"\0\0\xFE\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF", 1, Err(UNTYPED)),
+            (b"\0\0\x09a", 2, Err(VALUES)),
+            (b"\0\0\x01a", 2, Err(VALUES)),
+            (b"\0\0", 1, Err(VALUES)),
+            (b"\0", 1, Err(BOUND)),
+            (b"", 1, Err(NULLS)),
+        ];
+        for (body, expected, found) in cases {
+            assert_eq!(untyped(body, *expected), *found, "{body:x?}");
+        }
+    }
 
     #[test]
     fn the_text_stands_behind_the_attributes() {

@@ -97,6 +97,7 @@ impl Session {
     pub(super) fn malformed_execute(&self, id: u32, error: Malformed) -> ServerError {
         match self.mode().dialect {
             Dialect::MySql if error == query_attributes::FEWER => ServerError::wrong_arguments("COM_STMT_EXECUTE"),
+            Dialect::MySql if error == query_attributes::UNTYPED => ServerError::wrong_arguments("mysqld_stmt_execute"),
             Dialect::MariaDb if error != query_attributes::TYPES && id != ClientStatements::LATEST => {
                 ServerError::wrong_arguments("mysqld_stmt_execute")
             }

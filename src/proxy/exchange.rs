@@ -215,15 +215,8 @@ impl Session {
                 let statement = self.statements.find(execute.statement).ok_or_else(|| unknown(execute.statement))?;
                 let legs = Legs { client: self.capabilities, server: connection.capabilities };
                 let executed = statement.put_execute(out, id, execute, legs);
-                sequence = match executed {
-                    Ok(sequence) => sequence,
-                    Err(error) => {
-                        let error = self.malformed_execute(execute.statement, error);
-                        let statement = self.statements.find(execute.statement);
-                        statement.into_iter().for_each(|statement| statement.use_up_long_data(Some(error.code)));
-                        return Err(Failure::Request(error));
-                    }
-                };
+                let malformed = |error| Failure::Request(self.malformed_execute(execute.statement, error));
+                sequence = executed.map_err(malformed)?;
             }
             Body::BulkExecute { bulk, text } => {
                 let id = connection.statements.id(text).ok_or_else(|| unknown(bulk.statement))?;

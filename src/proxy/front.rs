@@ -3,11 +3,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{exchange::Failure, request::Request, session::Session, silence::Silence};
+use super::{
+    exchange::Failure,
+    prepared::Legs,
+    request::{Body, Request},
+    session::Session,
+    silence::Silence,
+};
 use crate::{
     backend::{Alignment, ConnectError, PreparedText, ServerConnection},
     net::Scratch,
-    protocol::{ServerError, code, gtid::Position},
+    protocol::{Capabilities, Execute, ServerError, code, gtid::Position},
     session::Settings,
     sql::Kind,
 };
@@ -23,7 +29,7 @@ impl Session {
         let Some(text) = request.text().filter(|text| !connection.statements.has(text)) else { return Ok(()) };
         let reading = Arc::new(self.state.settings().reading_as(&text.settings));
         let scratch = self.worker.scratch.clone();
-        match prepare_again(connection, text, &reading, &scratch, silence).await {
+        let prepared = match prepare_again(connection, text, &reading, &scratch, silence).await {
             Err(Failure::Unprepared(error)) if is_refused_too_early(request, &error) => {
                 self.commit(connection).await.map_err(|error| match error {
                     ConnectError::Refused(error) => Failure::Unprepared(error),
@@ -32,6 +38,23 @@ impl Session {
                 prepare_again(connection, text, &reading, &scratch, silence).await
             }
             prepared => prepared,
+        };
+        prepared.map_err(|failure| match (failure, &request.body) {
+            (Failure::Unprepared(error), Body::Execute { execute, .. }) => {
+                self.first_fault(execute, connection.capabilities, error)
+            }
+            (failure, _) => failure,
+        })
+    }
+
+    /// What comes of an execute whose statement a server does not prepare: it reads what is bound before it looks whether
+    /// the statement is still one.
+    fn first_fault(&mut self, execute: &Execute<'_>, server: Capabilities, error: ServerError) -> Failure {
+        let legs = Legs { client: self.capabilities, server };
+        let bound = self.statements.find(execute.statement).map(|statement| statement.bind(execute, legs));
+        match bound {
+            Some(Err(malformed)) => Failure::Request(self.malformed_execute(execute.statement, malformed)),
+            _ => Failure::Unprepared(error),
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     backend::PreparedText,
     protocol::{
         BulkExecute, Capabilities, Execute, Malformed, code, put_framed, put_packets,
-        query_attributes::{Names, Parameters, Types},
+        query_attributes::{self, Names, Parameters, Types},
     },
 };
 
@@ -201,6 +201,18 @@ impl ClientStatement {
             out.extend_from_slice(&execute.iterations.to_le_bytes());
             self.put_parameters(out, execute, legs)
         })
+    }
+
+    /// Binds an execute that no connection can prepare, as servers do before they find that out: its types are known from
+    /// then on.
+    ///
+    /// # Errors
+    /// What is wrong with its parameters, of which servers tell first.
+    pub fn bind(&mut self, execute: &Execute<'_>, legs: Legs) -> Result<(), Malformed> {
+        match execute.statement != ClientStatements::LATEST && self.lacks_types(execute, legs.client) {
+            true => query_attributes::untyped(execute.parameters, self.parameters.into()),
+            false => self.put_execute(&mut Vec::new(), 0, execute, legs).map(drop),
+        }
     }
 
     /// Whether an execute relies on the types of one before that there never was. What comes of that is the server's to

@@ -37,7 +37,7 @@ impl Session {
         {
             // As with a server, the transaction goes on.
             self.held = Some(held);
-            return self.send_error(error).await.map(|()| None);
+            return self.refuse(request, error).await.map(|()| None);
         }
         let server = held.server.clone();
         self.leave_after_failure(held, course, request, &failure);
@@ -67,6 +67,16 @@ impl Session {
             }
             Next::Tables => Some(Decision { target: Target::Held, reason: Reason::Pinned }),
         })
+    }
+
+    /// Tells the client of an error for which a server would not have run the request, but used up its long data.
+    async fn refuse(&mut self, request: &Request<'_>, error: &ServerError) -> Result<(), End> {
+        if let Body::Execute { execute, .. } = &request.body
+            && let Some(statement) = self.statements.find(execute.statement)
+        {
+            statement.use_up_long_data(Some(error.code));
+        }
+        self.send_error(error).await
     }
 
     /// Closes the connection, but for one that said that something is not there: applications may ask for that often.
@@ -150,7 +160,7 @@ impl Session {
                 if self.may_move_to_writer(request, server) {
                     return Ok(Next::Writer(Reason::Freshness));
                 }
-                self.send_error(&error).await?;
+                self.refuse(request, &error).await?;
                 Ok(Next::GiveUp)
             }
             Failure::NoSchema => {
@@ -161,7 +171,7 @@ impl Session {
                 Ok(Next::Writer(Reason::Freshness))
             }
             Failure::Request(error) => {
-                self.send_error(&error).await?;
+                self.refuse(request, &error).await?;
                 Ok(Next::GiveUp)
             }
             Failure::Server { cause, sent, boundary } => {

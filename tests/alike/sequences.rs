@@ -11,6 +11,10 @@ pub enum Say {
     Execute(&'static [&'static str]),
     /// The same, without the values of some.
     Partly(&'static [Option<&'static str>]),
+    /// The same statement, with these bytes for its parameters: which are NULL, whether types follow, the rest.
+    Bare(&'static [u8]),
+    /// So of the id that stands for the statement prepared last, in MariaDB.
+    BareLatest(&'static [u8]),
     /// Long data for a parameter of that statement.
     Long(u8, &'static str),
     Reset,
@@ -18,7 +22,7 @@ pub enum Say {
     /// Another client's.
     Beside(&'static str),
 }
-use Say::{Change, Execute, Long, Partly, Ping, Prepare, Query, Reset};
+use Say::{Bare, BareLatest, Change, Execute, Long, Partly, Ping, Prepare, Query, Reset};
 
 /// Why it is here, and the sequence. Only the last reply need show it; all are compared.
 pub const SEQUENCES: &[(&str, &[Say])] = &[
@@ -316,6 +320,61 @@ pub const SEQUENCES: &[(&str, &[Say])] = &[
             Query("BEGIN"),
             Execute(&["1"]),
             Execute(&["1"]),
+        ],
+    ),
+    (
+        "an execute that never had types is told of that first, though its text cannot be prepared any more",
+        &[
+            Prepare("SELECT v FROM t WHERE id = ? OR id = ?"),
+            Query("CREATE TEMPORARY TABLE t (other INT)"),
+            Bare(b"\x00\x00\x011\x011"),
+            Bare(b"\x00\x00\x011"),
+            Bare(b"\x01\x00\x091"),
+            Bare(b"\x03\x00"),
+            BareLatest(b"\x00\x00\x011\x011"),
+            BareLatest(b"\x03\x00"),
+            Execute(&["1", "2"]),
+            Bare(b"\x00\x00\x011\x011"),
+            Query("DROP TEMPORARY TABLE t"),
+            Bare(b"\x00\x00\x011\x011"),
+        ],
+    ),
+    (
+        "so it is in a transaction, which goes on",
+        &[
+            Query("CREATE TABLE s (id INT)"),
+            Prepare("SELECT id FROM s WHERE id = ?"),
+            Query("DROP TABLE s"),
+            Query("BEGIN"),
+            Bare(b"\x00\x00\x011"),
+            Query("COMMIT"),
+        ],
+    ),
+    (
+        "and while other tables are locked, or behind XA END",
+        &[
+            Query("CREATE TABLE s (id INT)"),
+            Prepare("SELECT id FROM s WHERE id = ?"),
+            Query("LOCK TABLES t WRITE"),
+            Bare(b"\x00\x00\x011"),
+            Query("UNLOCK TABLES"),
+            Query("XA START 'x'"),
+            Query("XA END 'x'"),
+            Bare(b"\x00\x00\x011"),
+            Query("XA ROLLBACK 'x'"),
+        ],
+    ),
+    (
+        "long data is used up by an execute whose text cannot be prepared any more",
+        &[
+            Query("CREATE TABLE s (id INT)"),
+            Prepare("SELECT id FROM s WHERE id = ?"),
+            Query("DROP TABLE s"),
+            Long(0, "1"),
+            Execute(&["1"]),
+            Query("CREATE TABLE s (id INT)"),
+            Query("INSERT INTO s VALUES (7)"),
+            Execute(&["7"]),
         ],
     ),
     (
