@@ -9,8 +9,9 @@ use weir::{
 
 use super::{
     bed::raw,
+    numbers,
     play::{Reply, Seen},
-    script::{Bind, Script, Slot, Step},
+    script::{Script, Slot, Step},
 };
 
 /// A difference that a client may see.
@@ -158,9 +159,13 @@ const TOLERATED: &[Tolerance] = &[
     },
     Tolerance {
         reason: "the type of a column that a parameter decides, when one is NULL or nothing else does: MySQL goes by what \
-                 was bound before, on that connection; and so is what an expression of NULL is sent as",
+                 was bound before, on that connection; and so is what an expression of NULL is sent as. Behind an \
+                 execute that bound NULL, which numeric type a number is of",
         mask: |Moment { step, earlier, flavor, .. }, reply| {
             if let (Step::Execute { parameters, .. }, Flavor::MySql9) = (step, flavor) {
+                if bound_null(step, earlier) {
+                    numbers::unify(reply);
+                }
                 let alone = text(step, earlier).starts_with("SELECT ?");
                 let null = parameters.iter().any(|parameter| parameter.value.is_none());
                 if alone || null {
@@ -169,17 +174,6 @@ const TOLERATED: &[Tolerance] = &[
                 if alone && null && raw::error(reply).is_none() {
                     reply.clear();
                 }
-            }
-        },
-    },
-    Tolerance {
-        reason: "which of its two faults an execute is told of that gave no types, while tables are locked of which its \
-                 statement's is none, or behind XA END: Weir prepares it anew",
-        mask: |Moment { step, .. }, reply| {
-            let untyped = matches!(step, Step::Execute { bind: Bind::AsBefore, .. });
-            // ER_TABLE_NOT_LOCKED, ER_WRONG_ARGUMENTS, ER_XAER_RMFAIL, ER_MALFORMED_PACKET
-            if untyped && raw::error(reply).is_some_and(|error| matches!(error.code, 1100 | 1210 | 1399 | 1835)) {
-                *reply = vec![b"refused".to_vec()];
             }
         },
     },
@@ -301,12 +295,23 @@ fn text<'a>(step: &'a Step, earlier: &'a [Step]) -> &'a str {
     prepared.map(Step::text).unwrap_or_default()
 }
 
+/// Whether an execute of the same text bound NULL before.
+fn bound_null(step: &Step, earlier: &[Step]) -> bool {
+    let null = |step: &Step| match step {
+        Step::Execute { parameters, .. } => parameters.iter().any(|parameter| parameter.value.is_none()),
+        _ => false,
+    };
+    let same = |number: usize| text(&earlier[number], &earlier[..number]) == text(step, earlier);
+    (0..earlier.len()).any(|number| null(&earlier[number]) && same(number))
+}
+
 /// Variables that servers count up by themselves, or whose default is the time.
 const COUNTED: [&[u8]; 3] = [b"last_gtid", b"statement_id", b"timestamp"];
 
 /// Whether Weir makes such errors itself.
 fn is_own(error: &ServerError) -> bool {
-    matches!(error.code, 1094 | 1243 | 1317 | 1421 | 1792 | 1835)
+    let unbound = error.code == 1210 && error.message.ends_with(b"mysqld_stmt_execute");
+    unbound || matches!(error.code, 1094 | 1243 | 1317 | 1421 | 1792 | 1835)
 }
 
 /// Whether a text sets a variable by `SET STATEMENT`.

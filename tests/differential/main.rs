@@ -19,6 +19,7 @@ mod bed;
 mod compare;
 mod fixtures;
 mod generate;
+mod numbers;
 mod play;
 mod rig;
 mod script;
