@@ -208,6 +208,10 @@ impl Session {
         request: &Request<'_>,
         front: &mut Alignment,
     ) -> Result<(), ConnectError> {
+        // Neither a fetch nor a read beside the connection that is set aside changes what that one knows.
+        if request.fetches() || self.parked.is_some() {
+            return Ok(());
+        }
         if self.must_settle_insert_id(server, connection, request) {
             self.settle_insert_id(Some((server, &mut *connection))).await?;
         }

@@ -109,6 +109,19 @@ pub const SEQUENCES: &[(&str, &[Say])] = &[
         &[ROWS, Open(0), Fetch(0, 2), Open(0), Fetch(0, 1), Fetch(0, 1), Reset(0), Fetch(0, 1), Open(0), Fetch(0, 1)],
     ),
     (
+        "a fetch leaves alone what only the connection of the last insert knows",
+        &[
+            ROWS,
+            Query("INSERT INTO t (v) VALUES ('six')"),
+            Query("SELECT ROW_COUNT()"),
+            Open(0),
+            Query("INSERT INTO t (id, v) VALUES (77, 'seven')"),
+            Fetch(0, 1),
+            Query("SELECT LAST_INSERT_ID()"),
+            Fetch(0, 9),
+        ],
+    ),
+    (
         "several cursors, closed in the middle",
         &[
             ROWS,
