@@ -73,13 +73,12 @@ impl Proxy {
             Kind::Weir => (weir_config(address, servers), env!("CARGO_BIN_EXE_weir"), ["run", "--config"].as_slice()),
         };
         fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
-        let mut child = Command::new("taskset")
-            .args(["--cpu-list", core, program])
-            .args(arguments)
-            .arg(&file)
-            .kill_on_drop(true)
-            .spawn()
-            .context("starting taskset (util-linux)")?;
+        let mut command = Command::new("taskset");
+        command.args(["--cpu-list", core, program]).args(arguments).arg(&file).kill_on_drop(true);
+        if let Some(place) = env::var_os("WEIR_BENCH_PROFILE") {
+            command.env("LLVM_PROFILE_FILE", place);
+        }
+        let mut child = command.spawn().context("starting taskset (util-linux)")?;
         let deadline = Instant::now() + START;
         while let Err(error) = load::try_once(address).await {
             if let Some(status) = child.try_wait()? {
