@@ -11,7 +11,7 @@ mod shared;
 mod told;
 
 use bed::{
-    Bed, flavors,
+    Bed, PATIENCE, flavors,
     raw::{Answer, Card, MODERN, Raw},
 };
 use sequences::{
@@ -19,14 +19,17 @@ use sequences::{
     Say::{self, Bare, BareLatest, Beside, Change, Execute, Long, Partly, Ping, Prepare, Query, Reset},
 };
 use shared::SHARED;
+use tokio::time::timeout;
 use told::TOLD;
-use weir::{protocol::Capabilities, sandbox::Cluster};
+use weir::{
+    protocol::{self, Capabilities, OkPacket},
+    sandbox::Cluster,
+};
 
 #[tokio::test]
 async fn what_once_differed_is_alike() {
     for flavor in flavors() {
         let bed = Bed::with(Cluster::start(flavor, 1).await.unwrap(), "").await;
-        // In what order servers tell what has changed depends on what is tracked.
         let untold = MODERN.without(Capabilities::SESSION_TRACK);
         let classic = untold.without(Capabilities::DEPRECATE_EOF);
         for (capabilities, sequences) in [(untold, SEQUENCES), (classic, SEQUENCES), (MODERN, TOLD)] {
@@ -41,6 +44,33 @@ async fn what_once_differed_beside_others_is_alike() {
     for flavor in flavors() {
         let bed = Bed::with(Cluster::start(flavor, 1).await.unwrap(), "[runtime]\nworkers = 1\n").await;
         compare(&bed, MODERN.without(Capabilities::SESSION_TRACK), SHARED).await;
+        bed.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_session_ends_with_the_transaction_that_releases_it() {
+    const ENDINGS: [(&str, &str, bool); 6] = [
+        ("DO 1", "COMMIT", false),
+        ("DO 1", "COMMIT RELEASE", true),
+        ("BEGIN", "ROLLBACK RELEASE", true),
+        ("SET completion_type = 2", "COMMIT", true),
+        ("SET completion_type = 'RELEASE'", "COMMIT NO RELEASE", false),
+        ("SET completion_type = CONCAT('RE', 'LEASE')", "ROLLBACK", true),
+    ];
+    for flavor in flavors() {
+        let bed = Bed::with(Cluster::start(flavor, 1).await.unwrap(), "").await;
+        for (before, ending, ends) in ENDINGS {
+            for port in [bed.cluster.writer.port(), bed.port()] {
+                let mut raw = Raw::connect(port, &Card::app(MODERN)).await.unwrap();
+                raw.run(before).await;
+                raw.run(ending).await;
+                match ends {
+                    true => assert!(timeout(PATIENCE, raw.is_closed()).await.unwrap(), "{flavor}: {before}; {ending}"),
+                    false => assert!(raw.is_alive().await, "{flavor}: {before}; {ending}"),
+                }
+            }
+        }
         bed.stop().await;
     }
 }
@@ -128,5 +158,20 @@ fn bare(statement: u32, parameters: &[u8]) -> Vec<u8> {
 
 /// Packets to be read by people; the schemas have one name.
 fn text(reply: &[Vec<u8>]) -> Vec<String> {
-    reply.iter().map(|packet| packet.escape_ascii().to_string().replace("direct", "behind")).collect()
+    reply.iter().map(|packet| readable(packet).replace("direct", "behind")).collect()
+}
+
+/// In what order a server tells of several changes is its own: two of one version differ.
+fn readable(packet: &[u8]) -> String {
+    let told =
+        packet.strip_prefix(b"\0").and_then(|_| OkPacket::parse(packet).ok()).filter(|ok| !ok.changes.is_empty());
+    let Some(ok) = told else { return packet.escape_ascii().to_string() };
+    let readable = |change| match change {
+        protocol::Change::Variable { name, value } => format!("{}={}", name.escape_ascii(), value.escape_ascii()),
+        protocol::Change::Schema(name) => format!("schema {}", name.escape_ascii()),
+        other => format!("{other:?}"),
+    };
+    let mut told: Vec<_> = protocol::changes(ok.changes).map(|change| readable(change.unwrap())).collect();
+    told.sort_unstable();
+    format!("{:?} {told:?}", OkPacket { changes: &[], ..ok })
 }

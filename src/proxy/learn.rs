@@ -8,8 +8,8 @@ use super::{
 use crate::{
     backend::Reports,
     protocol::{Capabilities, Shape},
-    session::Pins,
-    sql::{Access, Dialect, Effects, Kind, Statement},
+    session::{Pins, Value},
+    sql::{self, Access, Dialect, Effects, Kind, Statement},
     telemetry::{Pin, Reason},
 };
 
@@ -37,6 +37,10 @@ impl Session {
             return Ok(());
         }
         self.learn_of_writes(&held, request, &exchanged, reason);
+        if exchanged.error.is_none() && self.ends_with(request) {
+            held.lease.discard();
+            return Err(End::Client);
+        }
         if matches!(request.body, Body::Prepare { .. }) && held.lease.connection().dialect() == Dialect::MariaDb {
             self.statements.set_latest(exchanged.prepared.map(|(id, _)| id));
         }
@@ -60,6 +64,17 @@ impl Session {
         held.lease.connection_mut().is_aligned_to(self.state.settings());
         self.held = Some(held);
         Ok(())
+    }
+
+    /// Whether a request that has run ended the session with its transaction, so that the server closes the connection.
+    fn ends_with(&self, request: &Request<'_>) -> bool {
+        let release = |value: &Value| matches!(value, Value::Text(text) if text.eq_ignore_ascii_case(b"RELEASE"));
+        request.ran().kind == Kind::Transaction
+            && sql::releases(
+                request.sql,
+                self.mode(),
+                self.state.settings().variable(b"completion_type").is_some_and(release),
+            )
     }
 
     pub(super) fn count_pins(&self, before: Pins) {

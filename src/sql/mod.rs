@@ -5,10 +5,11 @@
 //!
 //! `lexer` cuts bytes into tokens, with `comment` deciding which comments are code; `reading` and `verb` turn tokens
 //! into facts, with `keywords`, `functions` and `names` saying which words matter; [`classify`](fn@classify) joins the
-//! readings. [`victim`] reads a `KILL`, [`asks_for_file`] a `LOAD DATA LOCAL`, [`asks_connection_id`] a `SELECT CONNECTION_ID()`, [`made_insert_id`] an insert,
-//! [`assigned_literals`], [`sets_only_tracking`] and [`may_number_charset`] a `SET`, [`belonging`] what makes or ends what
-//! a connection has. [`StoredCode`] knows which names lead to code that leaves something behind. [`tables`](fn@tables) and
-//! [`digest`](fn@digest) serve rules, and are read when a rule asks.
+//! readings. [`victim`] reads a `KILL`, [`releases`] a `COMMIT`, [`asks_for_file`] a `LOAD DATA LOCAL`,
+//! [`asks_connection_id`] a `SELECT CONNECTION_ID()`, [`made_insert_id`] an insert, [`assigned_literals`],
+//! [`sets_only_tracking`] and [`may_number_charset`] a `SET`, [`belonging`] what makes or ends what a connection has.
+//! [`StoredCode`] knows which names lead to code that leaves something behind. [`tables`](fn@tables) and [`digest`](fn@digest)
+//! serve rules, and are read when a rule asks.
 
 mod belongings;
 mod charsets;
@@ -27,6 +28,7 @@ mod local_file;
 mod locks;
 mod names;
 mod reading;
+mod release;
 mod routines;
 mod stored;
 mod tables;
@@ -46,6 +48,7 @@ pub use inserted::{gives_insert_id, made_insert_id};
 pub use kill::{Victim, victim};
 pub use local_file::asks_for_file;
 pub use locks::{AdvisoryLocks, advisory_locks};
+pub use release::releases;
 pub use routines::{Called, called, changes_stored_code, is_reported};
 pub use stored::{Stored, StoredCode, StoredKind};
 pub use tables::{Name, TableName, queried_tables, tables};
