@@ -24,15 +24,14 @@ test: ## install the servers and drivers that tests need, then run every check
 check: ## run every check with what is installed
 	@.ci/check
 
-release: ## build what is shipped, target/release/weir: compiled with a profile of its work
+release: ## build target/profiled/release/weir, compiled with a profile of its work
 	@.ci/install rust compiler mariadb
 	@.ci/install profiler || [ $$? = 3 ]
-	.ci/profiled cargo build --release --locked
+	@.ci/profiled
 
-bench: ## measure what a statement costs the release
+bench: release ## measure what a statement costs the release
 	@.ci/install bench
-	@.ci/install profiler || [ $$? = 3 ]
-	.ci/profiled cargo bench --locked
+	WEIR_BENCH_PROGRAM=$(CURDIR)/target/profiled/release/weir cargo bench --locked
 
 fuzz: ## feed garbage to every decoder for FUZZ_SECONDS each (needs a nightly Rust and cargo-fuzz)
 	@set -e; for target in $$(cargo +nightly fuzz list); do \

@@ -5,7 +5,7 @@
 //!
 //! Environment: `WEIR_BENCH_SECONDS` (of one turn, 2), `WEIR_BENCH_ROUNDS` (turns of each proxy, 5),
 //! `WEIR_BENCH_CONNECTIONS` (32), `WEIR_BENCH_SPIN` (Weir's `runtime.spin`, 0s), `WEIR_BENCH_PROXIES` (`haproxy,weir`: the
-//! yardstick and the other), `WEIR_BENCH_PROFILE` (where a Weir that counts itself writes what it counted).
+//! yardstick and the other), `WEIR_BENCH_PROGRAM` (the Weir to measure: the one that cargo built).
 #![allow(clippy::print_stdout, reason = "a table on stdout is what a bench is for")]
 
 mod answers;

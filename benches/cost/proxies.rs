@@ -68,17 +68,19 @@ impl Proxy {
     pub(crate) async fn start(kind: Kind, servers: &[FakeServer], core: &str, folder: &Path) -> Result<Self> {
         let address = free_address()?;
         let file = folder.join(format!("{}-{}.conf", kind.name(), address.port()));
+        let weir = env::var("WEIR_BENCH_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_weir").to_owned());
         let (text, program, arguments) = match kind {
             Kind::HaProxy => (haproxy_config(address, servers), "haproxy", ["-db", "-f"].as_slice()),
-            Kind::Weir => (weir_config(address, servers), env!("CARGO_BIN_EXE_weir"), ["run", "--config"].as_slice()),
+            Kind::Weir => (weir_config(address, servers), weir.as_str(), ["run", "--config"].as_slice()),
         };
         fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
-        let mut command = Command::new("taskset");
-        command.args(["--cpu-list", core, program]).args(arguments).arg(&file).kill_on_drop(true);
-        if let Some(place) = env::var_os("WEIR_BENCH_PROFILE") {
-            command.env("LLVM_PROFILE_FILE", place);
-        }
-        let mut child = command.spawn().context("starting taskset (util-linux)")?;
+        let mut child = Command::new("taskset")
+            .args(["--cpu-list", core, program])
+            .args(arguments)
+            .arg(&file)
+            .kill_on_drop(true)
+            .spawn()
+            .context("starting taskset (util-linux)")?;
         let deadline = Instant::now() + START;
         while let Err(error) = load::try_once(address).await {
             if let Some(status) = child.try_wait()? {
