@@ -18,6 +18,7 @@ use rustix::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
+    task::coop,
 };
 
 /// A TCP socket.
@@ -103,9 +104,11 @@ impl AsyncRead for Tcp {
         loop {
             let waits = this.reader == Some(waiter);
             if !waits {
+                // A task that has used up its turn is told to come again, and waits for nothing.
+                let may_wait = coop::has_budget_remaining();
                 this.reader = None;
                 if this.socket.poll_read_ready(cx)?.is_pending() {
-                    this.reader = Some(waiter);
+                    this.reader = may_wait.then_some(waiter);
                     return Poll::Pending;
                 }
             }
@@ -145,11 +148,12 @@ impl AsyncWrite for Tcp {
 
 #[cfg(test)]
 mod tests {
-    use std::{future::poll_fn, task::Waker};
+    use std::{future::poll_fn, task::Waker, time::Duration};
 
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpListener,
+        time::timeout,
     };
 
     use super::*;
@@ -202,6 +206,29 @@ mod tests {
         assert!(poll_fn(|cx| Poll::Ready(poll(&mut socket, cx).is_pending())).await);
         peer.write_all(b"c").await.unwrap();
         assert_eq!(poll_fn(|cx| poll(&mut socket, cx)).await.unwrap(), b"c");
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_has_used_up_its_turn_waits_all_the_same() {
+        let (mut socket, mut peer) = pair().await;
+        let reader = tokio::spawn(async move {
+            let mut turn = 0;
+            poll_fn(|cx| {
+                turn += 1;
+                while turn == 1 && coop::has_budget_remaining() {
+                    let Poll::Ready(step) = coop::poll_proceed(cx) else { break };
+                    step.made_progress();
+                }
+                poll(&mut socket, cx)
+            })
+            .await
+        });
+        // It has come again, and waits.
+        for _ in 0..4 {
+            tokio::task::yield_now().await;
+        }
+        peer.write_all(b"late").await.unwrap();
+        assert_eq!(timeout(Duration::from_secs(10), reader).await.unwrap().unwrap().unwrap(), b"late");
     }
 
     #[tokio::test]
