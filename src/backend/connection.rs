@@ -230,33 +230,6 @@ impl ServerConnection {
         self.command(&payload, scratch).await
     }
 
-    /// Asks for the insert id, of which it then knows.
-    pub async fn ask_insert_id(&mut self, scratch: &Scratch) -> Result<u64, ConnectError> {
-        self.mark_dirty();
-        let reply = self.query("SELECT LAST_INSERT_ID() LIMIT 1", scratch).await?;
-        let field = reply.rows.into_iter().flatten().flatten().next().unwrap_or_default();
-        let id = std::str::from_utf8(&field).ok().and_then(|text| text.parse().ok()).ok_or(Malformed("insert id"))?;
-        self.insert_id = Some(id);
-        self.wanted_insert_id = Weak::new();
-        Ok(id)
-    }
-
-    /// Leaves the insert id for the session that used the connection last, if that wants it, before another one uses it.
-    pub async fn leave_insert_id(&mut self, scratch: &Scratch) -> Result<(), ConnectError> {
-        if let Some(wanted) = self.wanted_insert_id.upgrade() {
-            let id = self.ask_insert_id(scratch).await?;
-            wanted.get_or_init(|| id);
-        }
-        Ok(())
-    }
-
-    /// Leaves what its last session wants of it, as it is going to be closed in favour of another one.
-    pub async fn retire(&mut self, worker: usize, links: &Links, scratch: &Scratch) {
-        if self.wanted_insert_id.strong_count() > 0 && self.move_to(worker).is_ok() {
-            let _ = timeout(links.connect_timeout, self.leave_insert_id(scratch)).await;
-        }
-    }
-
     /// Runs commands that are answered by an OK packet each, in one write. Returns the payloads, which tell the session's
     /// state.
     pub async fn told(&mut self, commands: &[&[u8]], scratch: &Scratch) -> Result<Vec<Vec<u8>>, ConnectError> {

@@ -9,6 +9,7 @@ pub mod driver;
 pub mod grants;
 pub mod health;
 mod identity;
+mod insert_id;
 pub mod observation;
 mod pool;
 pub mod probe;

@@ -2,8 +2,7 @@
 //!
 //! The runtime's own read and write take the socket's locks each time they ask whether it is ready. Here a socket that is
 //! known to be ready is read at once, and one that is awaited already is not waited for again: of the three waits of a
-//! statement one is left out, and half of the locked instructions that a read costs. The system calls are made without the
-//! C library, which makes each of them a point of cancellation.
+//! statement one is left out. The system calls are made without the C library, which makes each a point of cancellation.
 
 use std::{
     io,

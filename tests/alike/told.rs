@@ -2,8 +2,7 @@
 
 use super::sequences::Say::{self, Ping, Query};
 
-/// Why each is here, and the sequence. One thing at a time: in what order servers tell of several depends on what is
-/// tracked.
+/// Why each is here, and the sequence. Of several changes in one OK any order will do.
 pub const TOLD: &[(&str, &[Say])] = &[
     (
         "locks are taken while the server tells what the client asked for, and no more",
