@@ -136,7 +136,8 @@ impl Raw {
     pub async fn send(&mut self, payload: &[u8]) {
         self.asked = payload[..payload.len().min(100)].to_vec();
         self.packets.sequence = 0;
-        self.packets.write_payload(payload).await.unwrap();
+        let written = self.packets.write_payload(payload).await;
+        written.unwrap_or_else(|error| panic!("the connection broke: {error}"));
     }
 
     /// Writes packets as they are.

@@ -26,6 +26,15 @@ impl Seen {
         !self.replies.is_empty() && self.broken.as_ref().is_some_and(closed)
     }
 
+    /// Forgets the commands without a reply that a closed connection still took: whether the client could write them, or
+    /// heard of its end by then, is a matter of when the end reached its socket.
+    fn forget_unheard(&mut self) {
+        if self.broken.is_some() {
+            let heard = self.replies.iter().rposition(|reply| !reply.is_empty());
+            self.replies.truncate(heard.map_or(0, |last| last + 1));
+        }
+    }
+
     /// Whether the server ended a deadlock with an error.
     pub fn deadlocked(&self) -> bool {
         self.replies.iter().filter_map(|reply| raw::error(reply)).any(|error| error.code == 1213)
@@ -43,7 +52,9 @@ pub async fn play(port: u16, script: Arc<Script>, schema: String) -> Seen {
         },
         Err(error) => error.to_string(),
     });
-    Seen { replies: std::mem::take(&mut replies.lock().unwrap()), broken }
+    let mut seen = Seen { replies: std::mem::take(&mut replies.lock().unwrap()), broken };
+    seen.forget_unheard();
+    seen
 }
 
 async fn conversation(port: u16, script: Arc<Script>, schema: String, replies: Arc<Mutex<Vec<Reply>>>) {
