@@ -152,18 +152,25 @@ impl Servers {
             }
             Err(error) => {
                 tracing::debug!(server = %probed.id, %error, "probe failed");
-                watched.monitor.failed(now, &error.to_string());
+                match error.is_answer() {
+                    true => watched.monitor.refused(now, &error.to_string()),
+                    false => watched.monitor.failed(now, &error.to_string()),
+                }
             }
         }
         let down = matches!(watched.monitor.health(), Health::Down { .. });
-        watched.server.set_down(down);
+        let dead = watched.monitor.is_dead();
+        let died = dead && !watched.server.is_down();
+        watched.server.set_down(dead);
         watched.server.set_report(report(watched));
         if before != *watched.monitor.health() {
             note_health(&probed.id, watched.monitor.health());
             if down {
                 watched.server.pool.drop_idle();
-                self.context.sessions.all().iter().for_each(|handle| handle.wake());
             }
+        }
+        if died {
+            self.context.sessions.all().iter().for_each(|handle| handle.wake());
         }
         self.publish(now);
     }

@@ -96,6 +96,8 @@ impl Server {
         self.report.store(Arc::new(report));
     }
 
+    /// Whether nobody answers there. (A server that answers its probes with errors is not asked for new work, either,
+    /// but what runs there goes on.)
     pub fn is_down(&self) -> bool {
         self.down.load(Relaxed)
     }

@@ -1,6 +1,7 @@
 //! One connection to a server: preparation, Weir's own commands on it, and what is known of its state.
 
 use std::{
+    hash::{DefaultHasher, Hash, Hasher},
     io,
     net::SocketAddr,
     sync::{Arc, OnceLock, Weak},
@@ -25,6 +26,9 @@ use crate::{
     sql::Dialect,
 };
 
+/// The variables whose values no two servers at one address share.
+const INSTANCE: &str = "hostname,@@port,@@server_id";
+
 /// A connection to a server.
 #[derive(Debug)]
 pub struct ServerConnection {
@@ -38,6 +42,8 @@ pub struct ServerConnection {
     pub entry: Option<Thread>,
     /// Where the server is that has this thread, whatever its name leads to by now; None: not TCP.
     pub peer: Option<SocketAddr>,
+    /// Tells the server from others that answer at the same address: a hash of [`INSTANCE`].
+    pub instance: u64,
     /// What it has been set to.
     pub settings: Arc<Settings>,
     /// The character sets that the login gave it.
@@ -126,6 +132,7 @@ impl ServerConnection {
             thread: greeting.connection_id,
             entry: None,
             peer,
+            instance: 0,
             settings: Arc::new(Settings::default()),
             baseline: Settings::default(),
             tracking: Tracking::default(),
@@ -168,8 +175,8 @@ impl ServerConnection {
     /// Sends `first` and asks for session tracking. A reset forgets the login's character sets, so they are set again.
     async fn prepare(&mut self, first: &[&[u8]], scratch: &Scratch) -> Result<(), ConnectError> {
         let names = CHARACTER_SETS.map(|name| String::from_utf8_lossy(name).into_owned());
-        let tracking = Tracking::names(self.dialect).join(",@@");
-        let select = format!("SELECT @@{},@@{tracking}", names.join(",@@"));
+        let tracking = Tracking::names(self.dialect);
+        let select = format!("SELECT @@{},@@{},@@{INSTANCE}", names.join(",@@"), tracking.join(",@@"));
         let queries = [set_names(&self.baseline), Some(select), Some(self.report_all().to_owned())];
         let query = |sql: String| query_attributes::query(self.capabilities, sql.as_bytes());
         let queries: Vec<_> = queries.into_iter().flatten().map(query).collect();
@@ -183,7 +190,10 @@ impl ServerConnection {
         for (name, value) in CHARACTER_SETS.iter().zip(row.by_ref()) {
             self.baseline.set_variable(name, Value::Text(value.unwrap_or_default().into()));
         }
-        self.tracking = Tracking::new(row);
+        self.tracking = Tracking::new(row.by_ref().take(tracking.len()));
+        let mut instance = DefaultHasher::new();
+        row.for_each(|value| value.hash(&mut instance));
+        self.instance = instance.finish();
         self.reports = Reports::All;
         Ok(())
     }

@@ -55,6 +55,9 @@ pub enum ConnectError {
     /// Something that Weir asked for itself.
     #[error("the server refused: {0}")]
     Refused(ServerError),
+    /// Behind one address there are several.
+    #[error("another server answers at its address")]
+    Another,
 }
 
 /// Where a server is.

@@ -72,6 +72,8 @@ pub struct Monitor {
     good: u32,
     /// Failures in a row.
     bad: u32,
+    /// Those of them, in a row, to which nobody answered.
+    silent: u32,
     last_failure: Option<Instant>,
     /// The writer's position at the probe before.
     reference: Option<Position>,
@@ -106,6 +108,7 @@ impl Monitor {
             freshness: Freshness::Unknown,
             good: 0,
             bad: 0,
+            silent: 0,
             last_failure: None,
             reference: None,
             awaited: None,
@@ -121,7 +124,7 @@ impl Monitor {
 
     /// A probe succeeded. The very first result decides at once, so that Weir is ready after one round.
     pub fn observed(&mut self, now: Instant, observation: &Observation, writer: Writer<'_>) {
-        self.bad = 0;
+        (self.bad, self.silent) = (0, 0);
         self.last_failure = None;
         self.good = self.good.saturating_add(1);
         if self.health == Health::Unknown || self.good >= self.policy.rise {
@@ -134,6 +137,12 @@ impl Monitor {
         self.note_service(now);
     }
 
+    /// A probe was answered with an error: the server gets nothing new, and what runs there may go on.
+    pub fn refused(&mut self, now: Instant, cause: &str) {
+        self.failed(now, cause);
+        self.silent = 0;
+    }
+
     /// A probe failed, or a session could not connect. Not for a connection that broke in use: a `KILL` does that too.
     pub fn failed(&mut self, now: Instant, cause: &str) {
         if self.last_failure.is_some_and(|last| now.saturating_duration_since(last) < BURST) {
@@ -142,10 +151,16 @@ impl Monitor {
         self.last_failure = Some(now);
         self.good = 0;
         self.bad = self.bad.saturating_add(1);
+        self.silent = self.silent.saturating_add(1);
         if self.health != Health::Up || self.bad >= self.policy.fall {
             self.health = Health::Down { cause: cause.to_owned() };
             self.note_service(now);
         }
+    }
+
+    /// Whether nobody answers there any more, so that what runs there will not end.
+    pub fn is_dead(&self) -> bool {
+        matches!(self.health, Health::Down { .. }) && self.silent >= self.policy.fall
     }
 
     pub fn health(&self) -> &Health {

@@ -32,6 +32,17 @@ pub enum ProbeError {
 }
 
 impl ProbeError {
+    /// The server answers, and refuses: that a probe cannot look does not say that statements do not run.
+    pub fn is_answer(&self) -> bool {
+        matches!(
+            self,
+            Self::Connect(ConnectError::Driver { error: Error::Server(_), .. })
+                | Self::Query { error: Error::Server(_), .. }
+                | Self::Missing(_)
+                | Self::Position(_)
+        )
+    }
+
     /// Nobody answers at the address at all, whoever asks.
     pub fn is_unreachable(&self) -> bool {
         matches!(self, Self::Timeout(_) | Self::Connect(ConnectError::Srv | ConnectError::Unreachable(_)))

@@ -261,7 +261,7 @@ pub struct Timeouts {
     pub transaction_idle: Option<Duration>,
     /// A client that takes no byte of its reply for so long is cut.
     pub client_write: Duration,
-    /// A server that pauses for so long in the middle of a reply is asked whether it still works on it. None: it is not.
+    /// A server that is silent for so long when it is to answer is asked whether it still works on that. None: it is not.
     pub server_silence: Option<Duration>,
     pub drain: Duration,
     /// After SIGTERM: how long readiness is false before listeners close.

@@ -15,8 +15,8 @@ use crate::backend::{ConnectError, Identity, Place, Server, ServerConnection};
 impl Session {
     /// What can be done about the statement that runs on a connection.
     pub fn beside<'a>(&self, server: &'a Arc<Server>, connection: &ServerConnection) -> Beside<'a> {
-        let (thread, peer) = (connection.thread, connection.peer);
-        Beside { server, identity: self.identity.clone(), thread, peer, worker: self.worker.clone() }
+        let ServerConnection { thread, peer, instance, .. } = *connection;
+        Beside { server, identity: self.identity.clone(), thread, peer, instance, worker: self.worker.clone() }
     }
 }
 
@@ -26,6 +26,7 @@ pub struct Beside<'a> {
     identity: Arc<Identity>,
     thread: u32,
     peer: Option<SocketAddr>,
+    instance: u64,
     worker: Rc<Worker>,
 }
 
@@ -33,16 +34,26 @@ impl Beside<'_> {
     /// Sends a `KILL QUERY`. Whoever uses the connection for something else must wait for the end of this first, or the
     /// next statement is killed.
     pub fn kill(&self) -> JoinHandle<()> {
-        let (order, thread) = (self.order(), self.thread);
+        self.send(format!("KILL QUERY {}", self.thread))
+    }
+
+    /// Ends the thread, which would not hear that its connection is closed.
+    pub fn kill_thread(&self) -> JoinHandle<()> {
+        self.send(format!("KILL {}", self.thread))
+    }
+
+    fn send(&self, sql: String) -> JoinHandle<()> {
+        let order = self.order();
         tokio::task::spawn_local(async move {
             let id = order.server.id.clone();
-            if let Err(error) = order.run(&format!("KILL QUERY {thread}")).await {
+            if let Err(error) = order.run(&sql).await {
                 tracing::warn!(server = %id, %error, "a statement could not be killed on its server");
             }
         })
     }
 
-    /// Asks whether the thread is there and at work; true if nobody knows.
+    /// Asks whether the thread is there and at work; true if nobody knows. A server whose thread pool is so full that
+    /// the statement waits for its turn there says that it is not, if it finds a turn for the question.
     pub fn is_at_work(&self) -> JoinHandle<bool> {
         let (order, thread) = (self.order(), self.thread.to_string());
         tokio::task::spawn_local(async move {
@@ -61,14 +72,14 @@ impl Beside<'_> {
         })
     }
 
-    /// How long a server may pause in the middle of a reply before it is asked; None: for ever.
+    /// How long a server may be silent before it is asked; None: for ever.
     pub fn patience(&self) -> Option<Duration> {
         self.worker.config().timeouts.server_silence
     }
 
     fn order(&self) -> Order {
-        let Self { server, identity, peer, worker, .. } = self;
-        Order { server: (*server).clone(), identity: identity.clone(), peer: *peer, worker: worker.clone() }
+        let (server, identity, worker) = (self.server.clone(), self.identity.clone(), self.worker.clone());
+        Order { server, identity, peer: self.peer, instance: self.instance, worker }
     }
 }
 
@@ -77,16 +88,20 @@ struct Order {
     server: Arc<Server>,
     identity: Arc<Identity>,
     peer: Option<SocketAddr>,
+    instance: u64,
     worker: Rc<Worker>,
 }
 
 impl Order {
     async fn run(self, sql: &str) -> Result<Vec<Vec<Option<Vec<u8>>>>, ConnectError> {
-        let Self { server, identity, peer, worker } = self;
+        let Self { server, identity, peer, instance, worker } = self;
         let links = worker.cluster().links.clone();
         // The name may lead to another server by now, whose threads are others.
         let place = Place { address: &server.address, peer };
         let mut connection = ServerConnection::open(place, identity, &links, &worker.scratch, Instant::now()).await?;
+        if connection.instance != instance {
+            return Err(ConnectError::Another);
+        }
         let limit = links.connect_timeout;
         let reply = tokio::time::timeout(limit, connection.query(sql, &worker.scratch)).await;
         Ok(reply.map_err(|_| ConnectError::Timeout(limit))??.rows)

@@ -124,6 +124,7 @@ impl Session {
     ) -> Result<Exchanged, Failure> {
         connection.mark_dirty();
         let scratch = self.worker.scratch.clone();
+        silence.expects_own();
         if connection.last_session != self.entry.handle.id {
             connection.leave_insert_id(&scratch).await?;
         }

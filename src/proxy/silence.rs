@@ -1,8 +1,9 @@
-//! Replies that have begun and stop coming, while the server is well: a reply that got lost on the way is told from one
-//! that takes its time by asking the server whether it still works on it.
+//! Replies that do not come, or stop coming, while the server is well: a request or a reply that got lost on the way is
+//! told from a statement that takes its time by asking the server whether it still works on it. (A server that is not
+//! well is found dead by its probes, which wakes whoever waits for it: `watch`.)
 //!
 //! That a packet has begun and does not end tells nothing by itself: servers send what fills their buffer, to the byte,
-//! and work on the next rows then, for as long as those take.
+//! and work on the next rows then, for as long as those take. Nor does it tell that nothing has come at all.
 
 use std::{cell::Cell, time::Instant};
 
@@ -15,8 +16,6 @@ use super::beside::Beside;
 pub struct Silence {
     /// There is nothing to do but wait for the server.
     waiting: Cell<bool>,
-    /// Something of the reply has come, or it is one that never takes long.
-    begun: Cell<bool>,
     /// How often this changed.
     moves: Cell<u64>,
 }
@@ -25,26 +24,26 @@ impl Silence {
     /// The server has a command of Weir's own.
     pub fn expects_own(&self) {
         self.waiting.set(true);
-        self.begun.set(true);
         self.moves.set(self.moves.get() + 1);
     }
 
-    /// The server has the client's command.
+    /// The server gets the client's command, and may take its time to do so.
     pub fn expects_reply(&self) {
-        self.waiting.set(false);
-        self.begun.set(false);
-        self.moves.set(self.moves.get() + 1);
+        self.moved();
     }
 
-    /// Nothing more has come of the reply yet.
+    /// All was sent, and nothing more has come of the reply yet.
     pub fn begins(&self) {
         self.waiting.set(true);
     }
 
     /// A part of the reply has come.
     pub fn is_broken(&self) {
+        self.moved();
+    }
+
+    fn moved(&self) {
         self.waiting.set(false);
-        self.begun.set(true);
         self.moves.set(self.moves.get() + 1);
     }
 }
@@ -69,7 +68,7 @@ impl Vigil {
         let Some(patience) = beside.patience() else { return false };
         let moves = silence.moves.get();
         let again = Self { moves, ..Self::new(now) };
-        if !silence.waiting.get() || !silence.begun.get() || moves != self.moves {
+        if !silence.waiting.get() || moves != self.moves {
             *self = again;
             return false;
         }

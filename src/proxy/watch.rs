@@ -85,7 +85,9 @@ impl Watch<'_> {
             _ if self.server.is_down() => Some(broken("the server stopped answering")),
             // Woken to look: it takes long.
             _ if !events && vigil.is_in_vain(self.silence, self.beside, Instant::now()).await => {
-                Some(broken("the server has ended its reply, the rest of which does not come"))
+                // The server would not hear that its connection is closed, which may hold locks.
+                drop(self.beside.kill_thread());
+                Some(broken("the server is done, and what it said does not come"))
             }
             _ => None,
         }

@@ -37,6 +37,8 @@ pub enum Line {
 pub enum Fault {
     /// The statement does not reach the server, and the connection closes.
     CutRequest,
+    /// The statement does not reach the server, and nobody hears of it: not even that the connection is closed.
+    LoseRequest,
     /// After at least this many bytes of the reply, at the next boundary of packets, the connection closes.
     CutAtBoundary(usize),
     /// The same, ten bytes into the next packet.
@@ -176,8 +178,13 @@ impl Carried {
         }
         self.replied = false;
         if let Some(sprung) = spring(&self.trap, bytes) {
-            if matches!(sprung, Fault::CutRequest) {
-                return None;
+            match sprung {
+                Fault::CutRequest => return None,
+                Fault::LoseRequest => {
+                    read_to_end(&mut self.server).await;
+                    return None;
+                }
+                _ => {}
             }
             self.fault = Some(Progress::new(sprung));
         }
@@ -218,7 +225,8 @@ impl Carried {
                     () = read_to_end(server) => {}
                 }
             }
-            Fault::CutRequest | Fault::CutAtBoundary(_) | Fault::CutInPacket(_) | Fault::Replace(_) => {}
+            Fault::CutRequest | Fault::LoseRequest | Fault::Replace(_) => {}
+            Fault::CutAtBoundary(_) | Fault::CutInPacket(_) => {}
         }
         None
     }
@@ -265,7 +273,7 @@ impl Progress {
         let (after, extra) = match self.fault {
             Fault::CutAtBoundary(after) | Fault::Stall(after) => (after, 0),
             Fault::CutInPacket(after) | Fault::StallInPacket(after) => (after, 10),
-            Fault::CutRequest | Fault::Replace(_) => (0, 0),
+            Fault::CutRequest | Fault::LoseRequest | Fault::Replace(_) => (0, 0),
         };
         for (place, byte) in bytes.iter().enumerate() {
             if self.body == 0 && self.header.is_empty() && self.passed >= after {

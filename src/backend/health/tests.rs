@@ -65,6 +65,35 @@ fn rise_and_fall() {
     }
 }
 
+/// `+` a good probe, `-` one without an answer, `r` a refusal; whether the server is dead behind it.
+#[test]
+fn who_answers_is_not_dead() {
+    let cases = [
+        ("+--", false),
+        ("+---", true),
+        ("+rrrr", false),
+        ("+rrr-", false),
+        ("+--r", false),
+        ("+---r", false),
+        ("+---+", false),
+        ("+rr---", true),
+        ("---", true),
+    ];
+    for (script, expected) in cases {
+        let start = Instant::now();
+        let mut monitor = Monitor::new(POLICY);
+        for (second, step) in (0..).zip(script.chars()) {
+            let now = start + Duration::from_secs(second);
+            match step {
+                '+' => monitor.observed(now, &replica(0), Writer::Up(None)),
+                'r' => monitor.refused(now, "too many connections"),
+                _ => monitor.failed(now, "timed out"),
+            }
+        }
+        assert_eq!(monitor.is_dead(), expected, "{script}");
+    }
+}
+
 #[test]
 fn a_burst_of_failures_counts_once() {
     let start = Instant::now();
