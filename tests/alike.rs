@@ -11,15 +11,14 @@ mod shared;
 mod told;
 
 use bed::{
-    Bed, PATIENCE, flavors,
-    raw::{Answer, Card, MODERN, Raw},
+    Bed, flavors,
+    raw::{Answer, Card, MODERN, Raw, code},
 };
 use sequences::{
     SEQUENCES,
     Say::{self, Bare, BareLatest, Beside, Change, Execute, Long, Partly, Ping, Prepare, Query, Reset},
 };
 use shared::SHARED;
-use tokio::time::timeout;
 use told::TOLD;
 use weir::{
     protocol::{self, Capabilities, OkPacket},
@@ -48,31 +47,88 @@ async fn what_once_differed_beside_others_is_alike() {
     }
 }
 
+/// What the servers have in their own configuration, what a session does first, and what may end it.
+const ENDINGS: &[(&str, &str, &str)] = &[
+    ("NO_CHAIN", "DO 1", "COMMIT"),
+    ("NO_CHAIN", "DO 1", "COMMIT RELEASE"),
+    ("NO_CHAIN", "BEGIN", "ROLLBACK RELEASE"),
+    ("NO_CHAIN", "SET completion_type = 2", "COMMIT"),
+    ("NO_CHAIN", "SET completion_type = 'RELEASE'", "COMMIT NO RELEASE"),
+    ("NO_CHAIN", "SET completion_type = CONCAT('RE', 'LEASE')", "ROLLBACK"),
+    ("NO_CHAIN", "DO 1", "COMMIT RELEASE; DO 1"),
+    ("NO_CHAIN", "DO 1", "DO 1; COMMIT RELEASE"),
+    ("NO_CHAIN", "DO 1", "DO 1; COMMIT RELEASE; DO 1"),
+    ("NO_CHAIN", "DO 1", "DO 1; COMMIT NO RELEASE; DO 1"),
+    ("NO_CHAIN", "DO 1", "BEGIN; INSERT INTO t (v) VALUES (1); ROLLBACK RELEASE; DO missing()"),
+    ("NO_CHAIN", "DO 1", "DO missing(); COMMIT RELEASE"),
+    ("NO_CHAIN", "DO 1", "SET completion_type = 2; COMMIT; DO 1"),
+    ("NO_CHAIN", "DO 1", "SET completion_type = 1; COMMIT; DO 1"),
+    ("NO_CHAIN", "SET completion_type = 2", "DO 1; COMMIT; DO 1"),
+    ("NO_CHAIN", "SET completion_type = 2", "DO 1; COMMIT NO RELEASE; DO 1"),
+    ("NO_CHAIN", "SET completion_type = 2", "SET completion_type = 0; COMMIT; DO 1"),
+    ("NO_CHAIN", "SET completion_type = 2", "CREATE TABLE IF NOT EXISTS d (id INT)"),
+    ("NO_CHAIN", "SET completion_type = 2", "BEGIN; SAVEPOINT s; ROLLBACK TO s; RELEASE SAVEPOINT s"),
+    ("NO_CHAIN", "CREATE PROCEDURE p() COMMIT RELEASE", "CALL p()"),
+    ("NO_CHAIN", "CREATE PROCEDURE p() BEGIN COMMIT RELEASE; INSERT INTO t (v) VALUES (1); END", "CALL p()"),
+    ("NO_CHAIN", "CREATE PROCEDURE p() COMMIT", "SET completion_type = 2; CALL p()"),
+    ("NO_CHAIN", "CREATE PROCEDURE p() BEGIN SET completion_type = 2; COMMIT; END", "CALL p()"),
+    ("NO_CHAIN", "CREATE PROCEDURE p() COMMIT", "SET completion_type = 2; CALL p(); DO 1"),
+    ("NO_CHAIN", "PREPARE s FROM 'COMMIT'", "SET completion_type = 2; EXECUTE s"),
+    ("RELEASE", "DO 1", "COMMIT"),
+    ("RELEASE", "DO 1", "BEGIN"),
+    ("RELEASE", "BEGIN", "ROLLBACK"),
+    ("RELEASE", "DO 1", "COMMIT NO RELEASE"),
+    ("RELEASE", "DO 1", "DO 1; COMMIT; DO 1"),
+    ("RELEASE", "SET completion_type = 0", "COMMIT"),
+    ("RELEASE", "SET completion_type = DEFAULT", "COMMIT"),
+    ("RELEASE", "CREATE PROCEDURE p() COMMIT", "CALL p()"),
+    ("CHAIN", "DO 1", "COMMIT"),
+    ("CHAIN", "BEGIN", "COMMIT; DO 1"),
+    ("CHAIN", "BEGIN", "COMMIT RELEASE"),
+    ("CHAIN", "BEGIN", "ROLLBACK AND NO CHAIN"),
+];
+
 #[tokio::test]
-async fn a_session_ends_with_the_transaction_that_releases_it() {
-    const ENDINGS: [(&str, &str, bool); 6] = [
-        ("DO 1", "COMMIT", false),
-        ("DO 1", "COMMIT RELEASE", true),
-        ("BEGIN", "ROLLBACK RELEASE", true),
-        ("SET completion_type = 2", "COMMIT", true),
-        ("SET completion_type = 'RELEASE'", "COMMIT NO RELEASE", false),
-        ("SET completion_type = CONCAT('RE', 'LEASE')", "ROLLBACK", true),
-    ];
+async fn a_session_ends_where_a_servers_does() {
     for flavor in flavors() {
         let bed = Bed::with(Cluster::start(flavor, 1).await.unwrap(), "").await;
-        for (before, ending, ends) in ENDINGS {
-            for port in [bed.cluster.writer.port(), bed.port()] {
-                let mut raw = Raw::connect(port, &Card::app(MODERN)).await.unwrap();
-                raw.run(before).await;
-                raw.run(ending).await;
-                match ends {
-                    true => assert!(timeout(PATIENCE, raw.is_closed()).await.unwrap(), "{flavor}: {before}; {ending}"),
-                    false => assert!(raw.is_alive().await, "{flavor}: {before}; {ending}"),
-                }
+        for part in ENDINGS.chunk_by(|(one, ..), (next, ..)| one == next) {
+            for server in bed.cluster.servers() {
+                server.exec(&format!("SET GLOBAL completion_type = '{}'", part[0].0)).await.unwrap();
+            }
+            // Connections keep what was configured when they were opened.
+            let cluster = bed.weir.context.cluster.load();
+            cluster.members.iter().for_each(|member| member.server.pool.drop_idle());
+            for (configured, before, text) in part {
+                let direct = ending(bed.cluster.writer.port(), "direct", before, text).await;
+                let weir = ending(bed.port(), "behind", before, text).await;
+                assert_eq!(weir, direct, "{flavor}, configured {configured}: {before}; {text}");
             }
         }
         bed.stop().await;
     }
+}
+
+/// Nothing tells Weir what the text does.
+#[tokio::test]
+async fn a_session_that_a_text_ended_by_name_ends_with_its_next_statement() {
+    for flavor in flavors() {
+        let bed = Bed::with(Cluster::start(flavor, 1).await.unwrap(), "").await;
+        let mut raw = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
+        raw.run("PREPARE s FROM 'COMMIT RELEASE'").await;
+        raw.run("EXECUTE s").await;
+        let (replies, lasts) = raw.run_while_it_lasts("DO 1").await;
+        assert_eq!((code(&replies).0, lasts), (2013, false), "{flavor}");
+        bed.stop().await;
+    }
+}
+
+/// What is said to the last text, and whether the session goes on behind it.
+async fn ending(port: u16, schema: &str, before: &str, text: &str) -> (Vec<String>, bool) {
+    let mut raw = connected(port, MODERN, schema).await;
+    raw.run(before).await;
+    let (replies, lasts) = raw.run_while_it_lasts(text).await;
+    (self::text(&replies), lasts)
 }
 
 async fn compare(bed: &Bed, capabilities: Capabilities, sequences: &[(&str, &[Say])]) {
@@ -85,14 +141,20 @@ async fn compare(bed: &Bed, capabilities: Capabilities, sequences: &[(&str, &[Sa
     }
 }
 
-/// Plays a sequence in a schema of its own.
-async fn play(port: u16, capabilities: Capabilities, schema: &str, sequence: &[Say]) -> Vec<Vec<Vec<u8>>> {
+/// A session in a new schema, with a table `t`.
+async fn connected(port: u16, capabilities: Capabilities, schema: &str) -> Raw {
     let mut raw = Raw::connect(port, &Card::app(capabilities)).await.unwrap();
-    let mut other = Raw::connect(port, &Card::app(capabilities)).await.unwrap();
     for sql in ["DROP DATABASE IF EXISTS {}", "CREATE DATABASE {}", "USE {}"] {
         raw.run(sql.replace("{}", schema)).await;
     }
     raw.run("CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT, v INT)").await;
+    raw
+}
+
+/// Plays a sequence in a schema of its own.
+async fn play(port: u16, capabilities: Capabilities, schema: &str, sequence: &[Say]) -> Vec<Vec<Vec<u8>>> {
+    let mut raw = connected(port, capabilities, schema).await;
+    let mut other = Raw::connect(port, &Card::app(capabilities)).await.unwrap();
     other.run(format!("USE {schema}")).await;
     let mut replies = Vec::new();
     for say in sequence {

@@ -14,14 +14,12 @@ use super::{
     ConnectError, Identity, Links, PreparedText, Statements,
     align::set_names,
     dial::{Dialled, OWN_REPLY, Place, dial, refused},
+    reply::Reply,
     threads::Thread,
 };
 use crate::{
     net::{PacketStream, Scratch},
-    protocol::{
-        Capabilities, Change, Malformed, OkPacket, Prepared, ResultHead, Status, changes, code, put_packets,
-        query_attributes, wire::Reader,
-    },
+    protocol::{Capabilities, Malformed, Prepared, code, put_packets, query_attributes},
     session::{CHARACTER_SETS, Settings, Tracking, Value},
     sql::Dialect,
 };
@@ -44,6 +42,8 @@ pub struct ServerConnection {
     pub peer: Option<SocketAddr>,
     /// Tells the server from others that answer at the same address: a hash of [`INSTANCE`].
     pub instance: u64,
+    /// Its server's `completion_type` ends the sessions that choose no other with their first transaction.
+    pub releases: bool,
     /// What it has been set to.
     pub settings: Arc<Settings>,
     /// The character sets that the login gave it.
@@ -81,15 +81,6 @@ pub enum Reports {
     All,
     /// What its client chose to be told, which may be less, or other.
     Chosen,
-}
-
-/// A reply that Weir asked for itself: rows of a text result, or none with an OK.
-#[derive(Debug, Default)]
-pub struct Reply {
-    pub rows: Vec<Vec<Option<Vec<u8>>>>,
-    pub status: Status,
-    /// The schema that it changed to, in UTF-8.
-    pub schema: Option<Vec<u8>>,
 }
 
 impl ServerConnection {
@@ -133,6 +124,7 @@ impl ServerConnection {
             entry: None,
             peer,
             instance: 0,
+            releases: false,
             settings: Arc::new(Settings::default()),
             baseline: Settings::default(),
             tracking: Tracking::default(),
@@ -176,7 +168,8 @@ impl ServerConnection {
     async fn prepare(&mut self, first: &[&[u8]], scratch: &Scratch) -> Result<(), ConnectError> {
         let names = CHARACTER_SETS.map(|name| String::from_utf8_lossy(name).into_owned());
         let tracking = Tracking::names(self.dialect);
-        let select = format!("SELECT @@{},@@{},@@{INSTANCE}", names.join(",@@"), tracking.join(",@@"));
+        let select =
+            format!("SELECT @@{},@@{},@@completion_type,@@{INSTANCE}", names.join(",@@"), tracking.join(",@@"));
         let queries = [set_names(&self.baseline), Some(select), Some(self.report_all().to_owned())];
         let query = |sql: String| query_attributes::query(self.capabilities, sql.as_bytes());
         let queries: Vec<_> = queries.into_iter().flatten().map(query).collect();
@@ -191,6 +184,7 @@ impl ServerConnection {
             self.baseline.set_variable(name, Value::Text(value.unwrap_or_default().into()));
         }
         self.tracking = Tracking::new(row.by_ref().take(tracking.len()));
+        self.releases = row.next().flatten().is_some_and(|value| value.eq_ignore_ascii_case(b"RELEASE"));
         let mut instance = DefaultHasher::new();
         row.for_each(|value| value.hash(&mut instance));
         self.instance = instance.finish();
@@ -338,44 +332,6 @@ impl ServerConnection {
         Ok(self.packets.write_bytes(&bytes).await?)
     }
 
-    /// Reads one reply to a command of Weir's own.
-    pub async fn read_reply(&mut self, scratch: &Scratch) -> Result<Reply, ConnectError> {
-        self.packets.sequence = 1;
-        let (mut reply, mut payload) = (Reply::default(), Vec::new());
-        let deprecate_eof = self.capabilities.has(Capabilities::DEPRECATE_EOF);
-        self.packets.read_payload(scratch, &mut payload, OWN_REPLY).await?;
-        match payload.first() {
-            Some(0x00) => {
-                let ok = OkPacket::parse(&payload)?;
-                reply.status = ok.status;
-                reply.schema = changes(ok.changes).flatten().find_map(|change| match change {
-                    Change::Schema(name) => Some(name.to_vec()),
-                    _ => None,
-                });
-            }
-            Some(0xFE) if payload.len() < 9 => reply.status = OkPacket::parse_eof(&payload)?.status,
-            Some(0xFF) => return Err(refused(&payload)),
-            _ => {
-                let definitions = ResultHead::parse(&payload, self.capabilities)?.definitions();
-                for _ in 0..definitions + u64::from(!deprecate_eof) {
-                    self.packets.read_payload(scratch, &mut payload, OWN_REPLY).await?;
-                }
-                let mut size = 0;
-                loop {
-                    self.packets.read_payload(scratch, &mut payload, OWN_REPLY).await?;
-                    size += payload.len();
-                    match payload.first() {
-                        Some(0xFE) => break,
-                        Some(0xFF) => return Err(refused(&payload)),
-                        _ if size > OWN_REPLY => return Err(Malformed("rows").into()),
-                        _ => reply.rows.push(text_row(&payload)?),
-                    }
-                }
-            }
-        }
-        Ok(reply)
-    }
-
     /// Its session's settings are its own now.
     pub fn is_aligned_to(&mut self, settings: &Arc<Settings>) {
         if !Arc::ptr_eq(&self.settings, settings) {
@@ -396,17 +352,4 @@ impl ServerConnection {
     pub fn is_clean(&self) -> bool {
         !self.dirty
     }
-}
-
-fn text_row(payload: &[u8]) -> Result<Vec<Option<Vec<u8>>>, Malformed> {
-    let (mut reader, mut row) = (Reader::new(payload), Vec::new());
-    while let Some(first) = reader.rest().first() {
-        if *first == 0xFB {
-            reader.u8("NULL")?;
-            row.push(None);
-        } else {
-            row.push(Some(reader.lenenc_bytes("value")?.to_vec()));
-        }
-    }
-    Ok(row)
 }

@@ -83,14 +83,24 @@ impl Session {
         self.doubt.is_some() || self.unread.is_some() || unclear || self.state.collation_unknown()
     }
 
+    /// Whether the session has perhaps ended on its server.
+    pub(super) fn may_have_ended_unheard(&self) -> bool {
+        self.unread.as_ref().is_some_and(|unread| unread.ended)
+    }
+
     /// Learns it. None: the connection broke, and is gone.
     pub async fn inquire(&mut self, mut held: Held) -> Result<Option<Held>, End> {
         if !self.must_inquire() {
             return Ok(Some(held));
         }
+        let may_have_ended = self.may_have_ended_unheard();
         let asked = timeout(OWN_COMMAND, self.ask(&mut held)).await;
         match asked.unwrap_or(Err(ConnectError::Timeout(OWN_COMMAND))) {
             Ok(()) => Ok(Some(held)),
+            Err(_) if may_have_ended => {
+                held.lease.discard();
+                Err(End::Client)
+            }
             Err(cause) => self.give_up(held, &cause).map(|()| None),
         }
     }
@@ -135,6 +145,10 @@ impl Session {
     async fn ask(&mut self, held: &mut Held) -> Result<(), ConnectError> {
         if let Some(unread) = self.unread.take() {
             let tracks = unread.tracks;
+            if unread.ended {
+                held.lease.connection_mut().mark_dirty();
+                held.lease.connection_mut().command(&[code::PING], &self.worker.scratch).await?;
+            }
             self.ask_about_text(held, unread).await?;
             if tracks {
                 self.follow_tracking(held).await?;

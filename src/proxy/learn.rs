@@ -8,8 +8,8 @@ use super::{
 use crate::{
     backend::Reports,
     protocol::{Capabilities, Shape},
-    session::{Pins, Value},
-    sql::{self, Access, Dialect, Effects, Kind, Statement},
+    session::Pins,
+    sql::{Access, Dialect, Effects, Kind, Statement},
     telemetry::{Pin, Reason},
 };
 
@@ -37,7 +37,7 @@ impl Session {
             return Ok(());
         }
         self.learn_of_writes(&held, request, &exchanged, reason);
-        if exchanged.error.is_none() && self.ends_with(request) {
+        if exchanged.error.is_none() && self.ends_with(request, held.lease.connection()) {
             held.lease.discard();
             return Err(End::Client);
         }
@@ -46,6 +46,9 @@ impl Session {
         }
         self.warnings = exchanged.warnings.max(exchanged.error.is_some().into());
         self.learn_from_text(&held, request, &exchanged);
+        if self.may_have_ended(request, &held, exchanged.error) {
+            self.unread.get_or_insert_default().ended = true;
+        }
         if self.asks && request.ran().effects.has(Effects::SEQUENCE) {
             self.state.set_pin(Pin::Unattributed, true);
         }
@@ -64,17 +67,6 @@ impl Session {
         held.lease.connection_mut().is_aligned_to(self.state.settings());
         self.held = Some(held);
         Ok(())
-    }
-
-    /// Whether a request that has run ended the session with its transaction, so that the server closes the connection.
-    fn ends_with(&self, request: &Request<'_>) -> bool {
-        let release = |value: &Value| matches!(value, Value::Text(text) if text.eq_ignore_ascii_case(b"RELEASE"));
-        request.ran().kind == Kind::Transaction
-            && sql::releases(
-                request.sql,
-                self.mode(),
-                self.state.settings().variable(b"completion_type").is_some_and(release),
-            )
     }
 
     pub(super) fn count_pins(&self, before: Pins) {

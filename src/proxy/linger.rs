@@ -26,6 +26,9 @@ impl Session {
         if !self.lingers() {
             return Ok(());
         }
+        if self.may_have_ended_unheard() {
+            return self.move_on().await;
+        }
         let limit = self.worker.config().pool.linger;
         tokio::select! {
             biased;

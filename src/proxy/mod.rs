@@ -9,6 +9,7 @@ mod columns;
 mod cursors;
 mod dedicated;
 mod dispatch;
+mod ending;
 mod exchange;
 mod front;
 mod inquire;

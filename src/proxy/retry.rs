@@ -39,6 +39,13 @@ impl Session {
             self.held = Some(held);
             return self.refuse(request, error).await.map(|()| None);
         }
+        let failure = match failure {
+            // As with a server, which says no more.
+            Failure::Server { cause, sent, .. } if sent > 0 && self.may_have_ended(request, &held, None) => {
+                Failure::Server { cause, sent, boundary: None }
+            }
+            other => other,
+        };
         let server = held.server.clone();
         self.leave_after_failure(held, course, request, &failure);
         (self.doubt, self.unread) = (None, None);

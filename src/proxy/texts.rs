@@ -31,6 +31,8 @@ pub struct Unread {
     unscoped: Vec<Vec<u8>>,
     /// What the client is told was changed.
     pub tracks: bool,
+    /// Whether the session has ended.
+    pub ended: bool,
 }
 
 impl Session {

@@ -48,7 +48,7 @@ pub use inserted::{gives_insert_id, made_insert_id};
 pub use kill::{Victim, victim};
 pub use local_file::asks_for_file;
 pub use locks::{AdvisoryLocks, advisory_locks};
-pub use release::releases;
+pub use release::{may_release, releases};
 pub use routines::{Called, called, changes_stored_code, is_reported};
 pub use stored::{Stored, StoredCode, StoredKind};
 pub use tables::{Name, TableName, queried_tables, tables};

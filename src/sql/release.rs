@@ -30,10 +30,45 @@ pub fn releases(sql: &[u8], mode: Mode, by_default: bool) -> bool {
     }
 }
 
+/// Whether a text of several statements, or one that leads to another text, may do so.
+pub fn may_release(sql: &[u8], mode: Mode, by_default: bool) -> bool {
+    let mut lexer = Lexer::new(sql, mode, Gates::UpTo(mode.version));
+    let (mut ends, mut release) = (false, by_default);
+    loop {
+        let token = lexer.next();
+        let is = |word: &&str| token.kind == TokenKind::Word && token.text.eq_ignore_ascii_case(word.as_bytes());
+        release |= is(&"RELEASE");
+        ends |= ["COMMIT", "ROLLBACK", "CALL", "EXECUTE"].iter().any(is);
+        if ends && release || token.kind == TokenKind::End {
+            return ends && release;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::sql::Dialect;
+
+    const MODE: Mode =
+        Mode { dialect: Dialect::MariaDb, version: 101_100, ansi_quotes: false, no_backslash_escapes: false };
+
+    #[test]
+    fn what_may_end_a_session() {
+        let cases = [
+            ("DO 1; COMMIT RELEASE; DO 1", true, true),
+            ("SELECT 1; ROLLBACK", false, true),
+            ("EXECUTE IMMEDIATE 'COMMIT RELEASE'", false, true),
+            ("CALL p()", false, true),
+            ("INSERT INTO t VALUES ('COMMIT RELEASE')", false, false),
+            ("RELEASE SAVEPOINT s; DO 1", false, false),
+            ("/* COMMIT RELEASE */ DO 1; DO 2", false, false),
+        ];
+        for (sql, said, by_default) in cases {
+            let found = [false, true].map(|default| may_release(sql.as_bytes(), MODE, default));
+            assert_eq!(found, [said, by_default], "{sql}");
+        }
+    }
 
     #[test]
     fn what_ends_a_session() {
@@ -53,10 +88,8 @@ mod tests {
             (";", false, false),
             ("", false, false),
         ];
-        let mode =
-            Mode { dialect: Dialect::MariaDb, version: 101_100, ansi_quotes: false, no_backslash_escapes: false };
         for (sql, said, by_default) in cases {
-            let found = [false, true].map(|default| releases(sql.as_bytes(), mode, default));
+            let found = [false, true].map(|default| releases(sql.as_bytes(), MODE, default));
             assert_eq!(found, [said, by_default], "{sql}");
         }
     }

@@ -227,6 +227,24 @@ impl Raw {
         reply
     }
 
+    /// Runs statements that have no rows: the replies as far as they come, and whether the connection is there behind them.
+    pub async fn run_while_it_lasts(&mut self, sql: &str) -> (Vec<Vec<u8>>, bool) {
+        self.send(&query_attributes::query(self.capabilities, sql.as_bytes())).await;
+        let mut replies = Vec::new();
+        loop {
+            let mut reply = Vec::new();
+            let read = self.packets.read_payload(&self.scratch, &mut reply, usize::MAX);
+            if timeout(super::PATIENCE, read).await.expect("a reply or an end").is_err() {
+                return (replies, false);
+            }
+            let more = OkPacket::parse(&reply).is_ok_and(|ok| ok.status.has(Status::MORE_RESULTS));
+            replies.push(reply);
+            if !more {
+                return (replies, self.is_alive().await);
+            }
+        }
+    }
+
     /// The fields of the first row of a text result; NULL is `None`.
     pub async fn row(&mut self, sql: impl AsRef<[u8]>) -> Vec<Option<Vec<u8>>> {
         let reply = self.run(sql).await;
