@@ -152,7 +152,7 @@ impl Session {
             host,
             route,
             capabilities,
-            identity: Arc::new(identity),
+            identity: Rc::new(Arc::new(identity)),
             nonce,
             state: SessionState::new(None),
             tracking: None,

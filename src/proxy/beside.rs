@@ -9,7 +9,7 @@ use std::{
 
 use tokio::task::JoinHandle;
 
-use super::{Worker, session::Session};
+use super::{Worker, session::Session, worker::Snapshot};
 use crate::backend::{ConnectError, Identity, Place, Server, ServerConnection};
 
 impl Session {
@@ -23,7 +23,7 @@ impl Session {
 /// A second way to the server that has a thread.
 pub struct Beside<'a> {
     server: &'a Arc<Server>,
-    identity: Arc<Identity>,
+    identity: Snapshot<Identity>,
     thread: u32,
     peer: Option<SocketAddr>,
     instance: u64,
@@ -78,7 +78,7 @@ impl Beside<'_> {
     }
 
     fn order(&self) -> Order {
-        let (server, identity, worker) = (self.server.clone(), self.identity.clone(), self.worker.clone());
+        let (server, identity, worker) = (self.server.clone(), Arc::clone(&self.identity), self.worker.clone());
         Order { server, identity, peer: self.peer, instance: self.instance, worker }
     }
 }

@@ -1,6 +1,6 @@
 //! What each command leads to: an answer of Weir's own, or a statement that runs on a server.
 
-use std::sync::Arc;
+use std::{rc::Rc, sync::Arc};
 
 use tokio::time::timeout;
 
@@ -275,7 +275,7 @@ impl Session {
         self.capabilities = multi;
         let capabilities = multi.fingerprint().with(Capabilities::PROTOCOL_41);
         let identity = Arc::new(Identity { capabilities, ..Identity::clone(&self.identity) });
-        self.identity = identity.clone();
+        self.identity = Rc::new(identity.clone());
         if let Some(held) = &mut self.held {
             // The connection changes with the session, and goes back to the pool as what it is then.
             held.lease.connection_mut().identity = identity;
@@ -307,7 +307,7 @@ impl Session {
         let user = user.into();
         let identity = Identity { user, credential, collation, attributes, ..Identity::clone(&self.identity) };
         let (required, unseen) = (self.state.required().cloned(), self.state.unseen_write());
-        self.identity = Arc::new(identity);
+        self.identity = Rc::new(Arc::new(identity));
         self.state = SessionState::new(None);
         (self.tracking, self.untold) = (None, Untold::default());
         self.state.require(required);

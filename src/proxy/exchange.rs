@@ -1,6 +1,6 @@
 //! One command and its reply over one server connection: alignment, a wait for freshness, the command, the relay.
 
-use std::{borrow::Cow, cell::Cell, sync::Arc};
+use std::{borrow::Cow, cell::Cell, rc::Rc, sync::Arc};
 
 use super::{
     calls::{self, Procedure},
@@ -23,6 +23,7 @@ use crate::{
     protocol::{
         Capabilities, ResponseTracker, ServerError, Shape, code, gtid::Position, put_packets, query_attributes,
     },
+    session::unite,
     sql::{Effects, Kind, asks_connection_id, changes_stored_code},
     telemetry::Pin,
 };
@@ -128,6 +129,7 @@ impl Session {
         if connection.last_session != self.entry.handle.id {
             connection.leave_insert_id(&scratch).await?;
         }
+        self.share_with(connection);
         // Never one that is held: a session does not unset its user variables but by a reset.
         if connection.settings.must_be_reset(self.state.settings()) {
             connection.reset(&scratch).await?;
@@ -195,6 +197,19 @@ impl Session {
         silence.expects_reply();
         let exchanged = self.relay(config, connection, request, sequence, overdue, silence).await?;
         Ok(Exchanged { hides, ..exchanged })
+    }
+
+    /// What is equal in sessions and their connections is one, and compared by its address.
+    fn share_with(&mut self, connection: &mut ServerConnection) {
+        self.state.share_settings(&mut connection.settings);
+        if Arc::ptr_eq(&self.identity, &connection.identity) || **self.identity != *connection.identity {
+            return;
+        }
+        let mut identity = Arc::clone(&self.identity);
+        unite(&mut identity, &mut connection.identity);
+        if !Arc::ptr_eq(&self.identity, &identity) {
+            self.identity = Rc::new(identity);
+        }
     }
 
     /// Returns the sequence number that the reply begins with.

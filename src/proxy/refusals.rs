@@ -1,6 +1,6 @@
 //! Servers that would not have the session: another password, another server, or an error for the client.
 
-use std::sync::Arc;
+use std::{rc::Rc, sync::Arc};
 
 use super::{acquire::Search, session::Session};
 use crate::{
@@ -18,14 +18,14 @@ impl Session {
         else {
             return false;
         };
-        let Identity { user, credential, origin, .. } = &*self.identity;
+        let Identity { user, credential, origin, .. } = &**self.identity;
         search.credentials.push(credential.clone());
         self.worker.context.proven.forget(&Proven::key(user.as_bytes(), *origin), credential);
         let known = self.worker.context.credentials(user, *origin, self.now);
         let Some(credential) = known.into_iter().find(|known| !search.credentials.contains(known)) else {
             return false;
         };
-        self.identity = Arc::new(Identity { credential, ..Identity::clone(&self.identity) });
+        self.identity = Rc::new(Arc::new(Identity { credential, ..Identity::clone(&self.identity) }));
         true
     }
 

@@ -187,7 +187,7 @@ impl Session {
     ) -> Result<(), End> {
         self.count(reason);
         held.server.metrics.shard(self.worker.index).latency.observe(self.now - begun);
-        self.note_if_slow(course.config, request, &held.server.id, reason, self.now - course.arrived);
+        self.note_if_slow(course.config, request, &held.server.id, reason, course.arrived);
         if !course.is_pinned() {
             let reads_first = matches!(course.transaction, Implicit::ReadsFirst | Implicit::Reading);
             self.reading = reads_first && reason == Reason::Read;

@@ -6,7 +6,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     Worker, dedicated::Dedicated, inquire::Doubt, insert_id::UnclearInsertId, parked::Parked,
-    prepared::ClientStatements, recall::LastUsed, texts::Unread,
+    prepared::ClientStatements, recall::LastUsed, texts::Unread, worker::Snapshot,
 };
 use crate::{
     backend::{Identity, Lease, Server},
@@ -33,7 +33,7 @@ pub struct Session {
     pub(super) route: Route,
     /// What client and Weir agreed on.
     pub(super) capabilities: Capabilities,
-    pub(super) identity: Arc<Identity>,
+    pub(super) identity: Snapshot<Identity>,
     /// The greeting's. Some clients prove a change of user with it, whatever they are asked.
     pub(super) nonce: Nonce,
     pub(super) state: SessionState,

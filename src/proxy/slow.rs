@@ -1,7 +1,7 @@
 //! The log line of a statement that took long (`log.slow_statement`). It names the statement by its digest and its
 //! normalised text: values are the users' own and never reach a log.
 
-use std::time::Duration;
+use std::time::Instant;
 
 use super::{request::Request, session::Session};
 use crate::{
@@ -14,17 +14,19 @@ use crate::{
 const LONGEST: usize = 1000;
 
 impl Session {
-    /// Logs the statement if it took as long as the config says; `took` is the time from its arrival to the end of its
-    /// reply, waits included.
+    /// Logs the statement if it took as long as the config says, from its arrival to the end of its reply now, waits
+    /// included.
     pub fn note_if_slow(
         &self,
         config: &Config,
         request: &Request<'_>,
         server: &ServerId,
         reason: Reason,
-        took: Duration,
+        arrived: Instant,
     ) {
-        if config.log.slow_statement.is_none_or(|limit| took < limit) {
+        let Some(limit) = config.log.slow_statement else { return };
+        let took = self.now - arrived;
+        if took < limit {
             return;
         }
         let mode = self.mode();

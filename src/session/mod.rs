@@ -17,7 +17,7 @@ mod user_variables;
 pub use aside::Aside;
 pub use charset::{is_ambiguous, login_collation};
 pub use pins::Pins;
-pub use settings::{Settings, Step, Value};
+pub use settings::{Settings, Step, Value, unite};
 pub use state::{CHARACTER_SETS, Fate, SessionState};
 pub use tracking::{Boundary, Tracking};
 pub use untold::Untold;

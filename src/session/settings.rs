@@ -50,6 +50,18 @@ pub struct Settings {
 const READING: [&[u8]; 4] =
     [b"character_set_client", b"character_set_connection", b"collation_connection", b"sql_mode"];
 
+/// Makes equal values one, so that the next comparison of the two is one of pointers. Whoever meets whom, in the end all
+/// that are equal are the one at the lowest address.
+pub fn unite<T: PartialEq>(one: &mut Arc<T>, other: &mut Arc<T>) {
+    if Arc::ptr_eq(one, other) || one != other {
+        return;
+    }
+    match Arc::as_ptr(one) < Arc::as_ptr(other) {
+        true => *other = one.clone(),
+        false => *one = other.clone(),
+    }
+}
+
 /// One step that brings a connection from its settings to a session's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step<'a> {
@@ -146,13 +158,14 @@ impl Settings {
     /// Whether a connection with these settings must be reset to become one with `to`: nothing less takes a user variable
     /// or its type away.
     pub fn must_be_reset(&self, to: &Self) -> bool {
-        self.of_user().any(|(name, value)| match to.variable(name) {
-            None => true,
-            Some(Value::Literal(wanted)) if **wanted == *NULL => {
-                !matches!(value, Value::Literal(text) if text == wanted)
-            }
-            Some(_) => false,
-        })
+        !std::ptr::eq(self, to)
+            && self.of_user().any(|(name, value)| match to.variable(name) {
+                None => true,
+                Some(Value::Literal(wanted)) if **wanted == *NULL => {
+                    !matches!(value, Value::Literal(text) if text == wanted)
+                }
+                Some(_) => false,
+            })
     }
 
     /// Whether a connection with these settings can be aligned to `to`: a schema can be changed but not left.
@@ -262,5 +275,18 @@ mod tests {
         {
             assert_eq!(from.can_become(to), possible, "{from:?} to {to:?}");
         }
+    }
+
+    #[test]
+    fn whoever_meets_whom_equal_settings_become_one() {
+        let mut equal: Vec<_> = (0..4).map(|_| settings("shop", &[("sql_mode", "ANSI")])).collect();
+        let mut other = settings("shop", &[]);
+        for (one, another) in [(0, 1), (2, 3), (1, 2), (0, 3), (1, 3), (0, 2), (0, 1), (2, 3)] {
+            let [one, another] = equal.get_disjoint_mut([one, another]).unwrap();
+            unite(one, another);
+            unite(&mut other, another);
+        }
+        assert!(equal.iter().all(|settings| Arc::ptr_eq(settings, &equal[0])));
+        assert!(!Arc::ptr_eq(&other, &equal[0]));
     }
 }

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{Pins, Settings, Value, belongings::Belongings};
+use super::{Pins, Settings, Value, belongings::Belongings, unite};
 use crate::{
     protocol::{Status, gtid::Position},
     sql::{Dialect, Mode},
@@ -67,6 +67,11 @@ impl SessionState {
 
     pub fn settings(&self) -> &Arc<Settings> {
         &self.settings
+    }
+
+    /// Makes the settings and those of a connection one if they are equal.
+    pub fn share_settings(&mut self, connection: &mut Arc<Settings>) {
+        unite(&mut self.settings, connection);
     }
 
     /// The status flags that an answer of Weir itself carries: those that tell of the session, not of a statement.
