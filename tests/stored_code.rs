@@ -241,6 +241,7 @@ const HIDDEN: &[&str] = &[
     "CREATE TRIGGER app.takes BEFORE INSERT ON app.locked FOR EACH ROW DO GET_LOCK('t', 0)",
     "CREATE FUNCTION app.latches() RETURNS INT NO SQL RETURN GET_LOCK('f', 0)",
     "CREATE SQL SECURITY DEFINER VIEW app.v_locks AS SELECT app.latches() AS got",
+    "CREATE SQL SECURITY DEFINER VIEW app.v_plain AS SELECT id FROM app.locked",
     "CREATE USER least@'%' IDENTIFIED BY 'least-secret'",
     "GRANT SELECT, INSERT, UPDATE, DELETE, EXECUTE ON app.* TO least@'%'",
 ];
@@ -261,7 +262,7 @@ async fn what_weir_may_not_see_is_told_with_the_grant_that_mends_it() {
         };
         let told = [
             ("the texts of routines `app`.`latches` are not shown", routines),
-            ("the texts of views `app`.`v_locks` are not shown", "SELECT, SHOW VIEW ON *.*"),
+            ("the texts of views `app`.`v_locks`, `app`.`v_plain` are not shown", "SELECT, SHOW VIEW ON *.*"),
             (triggers, "TRIGGER ON *.*"),
         ];
         let parsed = config::parse(&text, &ProcessSecrets).unwrap();
@@ -280,6 +281,15 @@ async fn what_weir_may_not_see_is_told_with_the_grant_that_mends_it() {
         run(&mut conn, "INSERT INTO locked VALUES (0)").await;
         let noticed = pin(&bed, &mut conn).await.is_some();
         assert_eq!(noticed, flavor == Flavor::MariaDb, "{flavor}: where it is known to be there");
+        for view in ["v_locks", "v_plain"] {
+            conn.reset().await.unwrap();
+            run(&mut conn, &format!("SELECT * FROM {view}")).await;
+            assert!(pin(&bed, &mut conn).await.is_some(), "{flavor}: nobody knows what {view} does");
+        }
+        // Who reads views needs no more than that.
+        bed.cluster.writer.exec("GRANT SHOW VIEW ON app.* TO least@'%'").await.unwrap();
+        assert!(!check(&parsed).await.to_string().contains("the texts of views"), "{flavor}");
+        bed.cluster.writer.exec("REVOKE SHOW VIEW ON app.* FROM least@'%'").await.unwrap();
         for (gap, grant) in told {
             bed.cluster.writer.exec(&format!("GRANT {grant} TO probe@'%'")).await.unwrap();
             let table = check(&parsed).await.to_string();
@@ -293,6 +303,14 @@ async fn what_weir_may_not_see_is_told_with_the_grant_that_mends_it() {
             pin(&bed, &mut conn).await == Some(Pin::Unattributed.label())
         })
         .await;
+        until("the views are read", async || {
+            conn.reset().await.unwrap();
+            run(&mut conn, "SELECT * FROM v_plain").await;
+            pin(&bed, &mut conn).await.is_none()
+        })
+        .await;
+        run(&mut conn, "SELECT * FROM v_locks").await;
+        assert_eq!(pin(&bed, &mut conn).await, Some(Pin::Unattributed.label()), "{flavor}");
         for (gap, _) in told {
             assert_eq!(process.log().matches(gap).count(), 1, "{flavor}: {}", process.log());
         }

@@ -110,12 +110,12 @@ impl Seen {
             Dialect::MySql => "SHOW_ROUTINE ON *.*",
             Dialect::MariaDb => "SELECT ON mysql.proc",
         };
-        let (keeps, unnoticed) = ("who runs one keeps the connection", "what they leave behind goes unnoticed");
+        let (keeps, unnoticed) = ("who uses one keeps the connection", "what they leave behind goes unnoticed");
         let routines = unshown(|kind| !matches!(kind, StoredKind::Trigger | StoredKind::View));
         let triggers = named(self.grants.unseen().into_iter().map(str::to_owned));
         let gaps = [
             ("the texts of routines", routines, keeps, show_routines),
-            ("the texts of views", unshown(|kind| kind == StoredKind::View), unnoticed, "SELECT, SHOW VIEW ON *.*"),
+            ("the texts of views", unshown(|kind| kind == StoredKind::View), keeps, "SELECT, SHOW VIEW ON *.*"),
             ("the texts of triggers on", unshown(|kind| kind == StoredKind::Trigger), keeps, "TRIGGER ON *.*"),
             ("triggers, if any, on", triggers, unnoticed, "TRIGGER ON *.*"),
         ];
