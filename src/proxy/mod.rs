@@ -4,6 +4,7 @@ mod acquire;
 mod admission;
 mod beside;
 mod calls;
+mod choose;
 mod collation;
 mod columns;
 mod cursors;
