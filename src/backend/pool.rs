@@ -174,20 +174,7 @@ impl Pool {
         deadline: Instant,
         waits: &Tally,
     ) -> Result<Lease, LeaseError> {
-        let lease = self.lease_to_nobody(wish, links, scratch, deadline, waits).await?;
-        lease.connection().is_used_by(wish.session);
-        Ok(lease)
-    }
-
-    async fn lease_to_nobody(
-        self: &Arc<Self>,
-        wish: Wish<'_>,
-        links: &Links,
-        scratch: &Scratch,
-        deadline: Instant,
-        waits: &Tally,
-    ) -> Result<Lease, LeaseError> {
-        loop {
+        let lease = loop {
             match self.take(wish) {
                 Taken::Use(mut connection) => {
                     // What has arrived is known where it was used last, so this comes before it moves.
@@ -195,7 +182,7 @@ impl Pool {
                     let fit = quiet && connection.move_to(wish.worker).is_ok();
                     let lease = Lease::new(self, connection);
                     if fit {
-                        return Ok(lease);
+                        break lease;
                     }
                     lease.discard();
                 }
@@ -204,25 +191,27 @@ impl Pool {
                     if let Some(mut closed) = closed {
                         closed.retire(wish.worker, links, scratch).await;
                     }
-                    return self.open(permit, wish, links, scratch).await;
+                    break self.open(permit, wish, links, scratch).await?;
                 }
                 Taken::Turn(turn) => {
                     waits.inc();
                     match await_turn(turn, deadline).await? {
-                        Grant::Permit(permit) => return self.open(permit, wish, links, scratch).await,
+                        Grant::Permit(permit) => break self.open(permit, wish, links, scratch).await?,
                         Grant::Connection(mut lease) => {
                             let connection = lease.connection_mut();
                             if wish.score(connection).is_some() && connection.move_to(wish.worker).is_ok() {
-                                return Ok(lease);
+                                break lease;
                             }
                             connection.retire(wish.worker, links, scratch).await;
                             let permit = lease.into_permit();
-                            return self.open(permit, wish, links, scratch).await;
+                            break self.open(permit, wish, links, scratch).await?;
                         }
                     }
                 }
             }
-        }
+        };
+        lease.connection().is_used_by(wish.session);
+        Ok(lease)
     }
 
     /// Leases the idle connection `thread` again, if `session` was the last to use it.
