@@ -320,3 +320,42 @@ async fn a_login_that_ignores_spaces_has_the_sql_mode_that_a_server_gives_it() {
         bed.stop().await;
     }
 }
+
+/// MariaDB takes a prepared transaction's name from a connection that is reset, and not the transaction: its locks stayed,
+/// and nobody could end it any more.
+#[tokio::test]
+async fn a_prepared_transaction_outlives_whoever_prepared_it() {
+    for flavor in flavors() {
+        let bed = writer_only(flavor, "").await;
+        let mut other = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
+        other.run("CREATE TABLE t (id INT PRIMARY KEY, v INT)").await;
+        other.run("INSERT INTO t VALUES (1, 0)").await;
+        other.run("SET innodb_lock_wait_timeout = 1").await;
+        for leaves in ["quit", "hang-up", "reset", "change of user"] {
+            let mut one = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
+            for sql in ["XA START 'x'", "UPDATE t SET v = v + 1", "XA END 'x'", "XA PREPARE 'x'"] {
+                one.run(sql).await;
+            }
+            match leaves {
+                "quit" => _ = one.ask(b"\x01", Answer::Nothing).await,
+                "hang-up" => drop(one),
+                "reset" => _ = one.ask(b"\x1F", Answer::One).await,
+                _ => one.change_user(b"\x11app\0\0app\0\x2D\0mysql_clear_password\0", "app-secret").await.unwrap(),
+            }
+            // As for whoever was connected to the server itself, that is not known at once.
+            let ended = async || error(&other.query("XA COMMIT 'x'").await).is_none();
+            until(&format!("{flavor}: what was prepared before a {leaves} can be committed"), ended).await;
+            other.run("UPDATE t SET v = v + 1").await;
+        }
+        assert_eq!(other.value("SELECT v FROM t").await, b"8", "{flavor}");
+        // One that is not prepared ends with the reset, before that is answered.
+        for end in ["DO 1", "XA END 'x'"] {
+            for sql in ["XA START 'x'", "UPDATE t SET v = v + 1", end] {
+                other.run(sql).await;
+            }
+            other.ask(b"\x1F", Answer::One).await;
+        }
+        assert_eq!(other.value("SELECT v FROM t").await, b"8", "{flavor}");
+        bed.stop().await;
+    }
+}

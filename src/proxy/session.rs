@@ -5,11 +5,18 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
-    Worker, dedicated::Dedicated, inquire::Doubt, insert_id::UnclearInsertId, parked::Parked,
-    prepared::ClientStatements, recall::LastUsed, texts::Unread, worker::Snapshot,
+    Worker,
+    dedicated::Dedicated,
+    inquire::{Doubt, ROLLBACK},
+    insert_id::UnclearInsertId,
+    parked::Parked,
+    prepared::ClientStatements,
+    recall::{LastUsed, names},
+    texts::Unread,
+    worker::Snapshot,
 };
 use crate::{
-    backend::{Identity, Lease, Server},
+    backend::{ConnectError, Identity, Lease, Server},
     config::Route,
     context::{Calls, Entry, Kill},
     net::{PacketStream, ReadError, Scratch},
@@ -71,8 +78,18 @@ pub struct Held {
 
 impl Held {
     /// Resets the connection, so that somebody else may have it. None: it could not be, and is closed.
+    ///
+    /// A transaction that `XA PREPARE` prepared outlives a connection that is closed. From one that is reset MariaDB takes
+    /// only its name: nobody could end it any more. Such a connection refuses a `ROLLBACK`.
     pub async fn reset(mut self, scratch: &Scratch) -> Option<Self> {
-        let reset = self.lease.connection_mut().reset(scratch);
+        let connection = self.lease.connection_mut();
+        let reset = async {
+            match connection.query(ROLLBACK, scratch).await {
+                Err(ConnectError::Refused(error)) if is_of_unprepared_xa(&error) => {}
+                ended => _ = ended?,
+            }
+            connection.reset(scratch).await
+        };
         if matches!(timeout(OWN_COMMAND, reset).await, Ok(Ok(()))) {
             self.lease.connection_mut().used = std::time::Instant::now();
             return Some(self);
@@ -80,6 +97,12 @@ impl Held {
         self.lease.discard();
         None
     }
+}
+
+/// Whether a `ROLLBACK` was refused for an `XA` transaction that a reset ends.
+fn is_of_unprepared_xa(refused: &ServerError) -> bool {
+    let states: [&[u8]; 3] = [b"ACTIVE", b"IDLE", b"ROLLBACK ONLY"];
+    states.iter().any(|state| names(&refused.message, state))
 }
 
 /// Why a session ends.
