@@ -2,6 +2,8 @@
 //! random sessions (`differential`) found them. Every packet of every reply is compared.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "alike/again.rs"]
+mod again;
 mod bed;
 #[path = "alike/sequences.rs"]
 mod sequences;
@@ -10,6 +12,7 @@ mod shared;
 #[path = "alike/told.rs"]
 mod told;
 
+use again::AGAIN;
 use bed::{
     Bed, flavors,
     raw::{Answer, Card, MODERN, Raw, code},
@@ -31,7 +34,7 @@ async fn what_once_differed_is_alike() {
         let bed = Bed::with(Cluster::start(flavor, 1).await.unwrap(), "").await;
         let untold = MODERN.without(Capabilities::SESSION_TRACK);
         let classic = untold.without(Capabilities::DEPRECATE_EOF);
-        for (capabilities, sequences) in [(untold, SEQUENCES), (classic, SEQUENCES), (MODERN, TOLD)] {
+        for (capabilities, sequences) in [(untold, SEQUENCES), (classic, SEQUENCES), (untold, AGAIN), (MODERN, TOLD)] {
             compare(&bed, capabilities, sequences).await;
         }
         bed.stop().await;

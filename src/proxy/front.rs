@@ -15,7 +15,7 @@ use crate::{
     net::Scratch,
     protocol::{Capabilities, Execute, ServerError, code, gtid::Position},
     session::Settings,
-    sql::Kind,
+    sql::{Dialect, Kind},
 };
 
 impl Session {
@@ -39,6 +39,9 @@ impl Session {
             }
             prepared => prepared,
         };
+        if let Err(Failure::Unprepared(error)) = &prepared {
+            raise_again(connection, self.state.settings(), error, &scratch, silence).await?;
+        }
         prepared.map_err(|failure| match (failure, &request.body) {
             (Failure::Unprepared(error), Body::Execute { execute, .. }) => {
                 self.first_fault(execute, connection.capabilities, error)
@@ -105,6 +108,44 @@ async fn prepare_again(
     })?;
     connection.remember_statement(text.clone(), prepared.statement);
     Ok(())
+}
+
+/// Brings a connection that was to read a text as it was read first back to the session's settings. That is a statement,
+/// too, of which the client would be told when it asks about its own: so the error is raised once more behind it.
+async fn raise_again(
+    connection: &mut ServerConnection,
+    settings: &Arc<Settings>,
+    error: &ServerError,
+    scratch: &Scratch,
+    silence: &Silence,
+) -> Result<(), Failure> {
+    let mut front = Alignment::default();
+    front.settings(connection, settings);
+    let aligned = front.replies;
+    if aligned == 0 {
+        return Ok(());
+    }
+    front.query(connection.capabilities, signal(error, connection.dialect()).as_bytes());
+    connection.packets.write_bytes(&front.bytes).await.map_err(ConnectError::from)?;
+    silence.expects_own();
+    read_alignment(connection, aligned, scratch).await?;
+    connection.is_aligned_to(settings);
+    match connection.read_reply(scratch).await {
+        Ok(_) | Err(ConnectError::Refused(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The statement that fails with an error, of whose text servers take only so many characters.
+fn signal(error: &ServerError, dialect: Dialect) -> String {
+    let longest = match dialect {
+        Dialect::MySql => 128,
+        Dialect::MariaDb => 512,
+    };
+    let text: String = String::from_utf8_lossy(&error.message).chars().take(longest).collect();
+    let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let (code, state) = (error.code, String::from_utf8_lossy(&error.state));
+    format!("SIGNAL SQLSTATE '{state}' SET MYSQL_ERRNO = {code}, MESSAGE_TEXT = _utf8mb4 x'{hex}'")
 }
 
 /// The query that waits on a replica until it has executed `position`. The limit is for sessions whose
