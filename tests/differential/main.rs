@@ -3,7 +3,7 @@
 //!
 //! What is compared is everything that a client sees: columns with their metadata, rows, affected rows, insert ids,
 //! warnings, status flags, changes of session state, error numbers, SQLSTATEs and texts. What may differ stands in one
-//! list, `compare::TOLERATED`. A session that differs is made as short as it gets and printed.
+//! list, `tolerated::TOLERATED`. A session that differs is made as short as it gets and printed.
 //!
 //! For long runs:
 //! - `WEIR_DIFF_SESSIONS`: how many sessions per family; 120 by default.
@@ -25,6 +25,7 @@ mod rig;
 mod script;
 mod shrink;
 mod texts;
+mod tolerated;
 
 use std::str::FromStr;
 
