@@ -11,6 +11,8 @@ mod sequences;
 mod shared;
 #[path = "alike/told.rs"]
 mod told;
+#[path = "alike/types.rs"]
+mod types;
 
 use again::AGAIN;
 use bed::{

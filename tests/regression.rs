@@ -155,7 +155,7 @@ async fn long_data_is_gone_after_the_execute_that_failed() {
         let mut prepare = vec![];
         put_packets(&mut prepare, &mut 0, b"\x16SELECT ? FROM t WHERE id >= (SELECT id FROM t WHERE id > ?)");
         client.packets.write_bytes(&prepare).await.unwrap();
-        let prepared = client.read_prepared(&scratch).await.unwrap();
+        let (prepared, _) = client.read_prepared(&scratch).await.unwrap();
         let id = prepared.statement.to_le_bytes();
         let long = |data: &[u8]| [b"\x18", &id[..], b"\0\0", data].concat();
         let execute = |number: u8| {

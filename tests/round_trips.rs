@@ -5,7 +5,7 @@
 mod bed;
 
 use bed::{Bed, basics, flavors, relay::Relay};
-use mysql_async::{Conn, prelude::*};
+use mysql_async::{Conn, Params, prelude::*};
 use weir::sandbox::{Cluster, Flavor};
 
 const SCHEMA: &[&str] = &[
@@ -125,6 +125,40 @@ async fn who_inserts_after_others_pays_no_more() {
         // They use one connection.
         let own = heard.iter().filter(|bytes| bytes.contains("SET last_insert_id=")).count();
         assert_eq!(own, TIMES, "{flavor}:\n  {}", heard.join("\n  "));
+        drop((one, other));
+        bed.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn who_shares_a_prepared_text_pays_no_more() {
+    const TIMES: usize = 4;
+    for flavor in flavors() {
+        let (bed, relays) = relayed(flavor, "[runtime]\nworkers = 1\n").await;
+        let (mut one, mut other) = (bed.connect().await, bed.connect().await);
+        one.query_drop("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(9))").await.unwrap();
+        one.query_drop("INSERT INTO t VALUES (1, 'a')").await.unwrap();
+        bed.cluster.wait_caught_up().await.unwrap();
+        // What each binds: the same types, others, and none.
+        let cases: [(&str, [Params; 2]); 5] = [
+            ("SELECT * FROM t WHERE id = ?", [(1,).into(), (2,).into()]),
+            ("SELECT * FROM t WHERE id = ? AND v = ?", [(1, "a").into(), (1, None::<i32>).into()]),
+            ("SELECT ?", [(1,).into(), (2,).into()]),
+            ("SELECT ?", [(1,).into(), ("a",).into()]),
+            ("UPDATE t SET v = ? WHERE id = ?", [(1.5, "1").into(), (None::<i32>, 1).into()]),
+        ];
+        for (sql, [mine, others]) in cases {
+            for round in 0..TIMES + 2 {
+                // The first rounds prepare statements.
+                if round == 2 {
+                    relays.iter().for_each(Relay::listen);
+                }
+                one.exec_drop(sql, mine.clone()).await.unwrap();
+                other.exec_drop(sql, others.clone()).await.unwrap();
+            }
+            let heard: Vec<String> = relays.iter().flat_map(Relay::heard).collect();
+            assert_eq!(heard.len(), 2 * TIMES, "{flavor}: {sql}:\n  {}", heard.join("\n  "));
+        }
         drop((one, other));
         bed.stop().await;
     }

@@ -11,7 +11,7 @@ use std::{
 use tokio::time::timeout;
 
 use super::{
-    ConnectError, Identity, Links, PreparedText, Statements,
+    ConnectError, FormTypes, Identity, Links, PreparedText, Statements,
     align::set_names,
     dial::{Dialled, OWN_REPLY, Place, dial, refused},
     reply::Reply,
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     net::{PacketStream, Scratch},
-    protocol::{Capabilities, Malformed, Prepared, code, put_packets, query_attributes},
+    protocol::{Capabilities, Malformed, ParameterTypes, Prepared, code, put_packets, query_attributes},
     session::{CHARACTER_SETS, Settings, Tracking, Value},
     sql::Dialect,
 };
@@ -264,11 +264,15 @@ impl ServerConnection {
         Ok(())
     }
 
-    /// Remembers a statement that was prepared on it, and closes the one that had to make room.
-    pub fn remember_statement(&mut self, text: Arc<PreparedText>, id: u32) {
-        if let Some(old) = self.statements.insert(text, id) {
-            self.closing.push(old);
-        }
+    /// Remembers a statement that was prepared on it, and closes what had to make room. `types`: what the server takes its
+    /// parameters for.
+    pub fn remember_statement(&mut self, text: Arc<PreparedText>, id: u32, types: Option<ParameterTypes>) {
+        self.closing.extend(self.statements.insert(text, id, types.map(FormTypes::new)));
+    }
+
+    /// Closes the form of a statement that was used last.
+    pub fn close_form(&mut self, text: &Arc<PreparedText>) {
+        self.closing.extend(self.statements.remove_form(text));
     }
 
     /// Closes a statement, and with it its cursor.
@@ -289,8 +293,18 @@ impl ServerConnection {
         }
     }
 
-    /// Reads the reply to `COM_STMT_PREPARE`.
-    pub async fn read_prepared(&mut self, scratch: &Scratch) -> Result<Prepared, ConnectError> {
+    /// What a server takes the parameters of a statement for before it tells.
+    pub fn parameter_types(&self, prepared: &Prepared) -> Option<ParameterTypes> {
+        let remembers = self.dialect == Dialect::MySql && prepared.parameters > 0;
+        remembers.then(|| ParameterTypes::unknown(prepared.parameters.into()))
+    }
+
+    /// Reads the reply to `COM_STMT_PREPARE`. If the server remembers what is bound to parameters, it tells what it takes them
+    /// for.
+    pub async fn read_prepared(
+        &mut self,
+        scratch: &Scratch,
+    ) -> Result<(Prepared, Option<ParameterTypes>), ConnectError> {
         self.packets.sequence = 1;
         let mut payload = Vec::new();
         self.packets.read_payload(scratch, &mut payload, OWN_REPLY).await?;
@@ -304,17 +318,21 @@ impl ServerConnection {
             _ if !prepared.defined => eof,
             count => usize::from(count) + eof,
         };
-        for _ in 0..packets(prepared.parameters) + packets(prepared.columns) {
+        let mut types = self.parameter_types(&prepared);
+        for place in 0..packets(prepared.parameters) + packets(prepared.columns) {
             self.packets.read_payload(scratch, &mut payload, OWN_REPLY).await?;
+            if let Some(types) = types.as_mut().filter(|_| prepared.defined && place < prepared.parameters.into()) {
+                types.define(place, &payload)?;
+            }
         }
-        Ok(prepared)
+        Ok((prepared, types))
     }
 
     /// Whether the server can make sense of a statement.
     pub async fn parses(&mut self, sql: &[u8], scratch: &Scratch) -> Result<bool, ConnectError> {
         self.send(&[&[&[code::STMT_PREPARE], sql].concat()]).await?;
         match self.read_prepared(scratch).await {
-            Ok(prepared) => {
+            Ok((prepared, _)) => {
                 self.closing.push(prepared.statement);
                 Ok(true)
             }

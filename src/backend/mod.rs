@@ -30,5 +30,5 @@ pub use identity::Identity;
 pub use pool::{Lease, LeaseError, Pool, Wish};
 pub use reply::Reply;
 pub use shelf::Ages;
-pub use statements::{PreparedText, Statements};
+pub use statements::{Form, FormTypes, PreparedText, Statements};
 pub use texts::Texts;

@@ -1,4 +1,7 @@
 //! The prepared statements of one server connection: text to the server's id, the least used forgotten first.
+//!
+//! A server may have prepared a text several times, in forms that take its parameters for different things, see
+//! [`ParameterTypes`].
 
 use std::{
     collections::HashMap,
@@ -7,6 +10,7 @@ use std::{
 };
 
 use crate::{
+    protocol::ParameterTypes,
     session::Settings,
     sql::{self, Effects, Kind, Mode, Statement},
 };
@@ -14,6 +18,9 @@ use crate::{
 /// How many statements a server connection keeps prepared. Servers allow 16 382 over all connections by default
 /// (`max_prepared_stmt_count`), and a pool has 100 connections by default.
 const MOST: usize = 128;
+
+/// How many forms of one text it keeps.
+const MOST_FORMS: usize = 4;
 
 /// A statement's text with what it was prepared under. Shared by everyone who prepares the same.
 #[derive(Debug)]
@@ -123,21 +130,61 @@ pub struct Statements {
 
 #[derive(Debug)]
 struct Entry {
-    id: u32,
+    /// The one used last is the first. There is at least one.
+    forms: Vec<Form>,
     used: u64,
 }
 
+/// One statement of the server.
+#[derive(Debug)]
+pub struct Form {
+    id: u32,
+    /// None: the server takes the values of each execute as they come.
+    pub types: Option<FormTypes>,
+}
+
+/// What a server takes the parameters of a statement for.
+#[derive(Debug, Clone)]
+pub struct FormTypes {
+    /// When it was prepared.
+    pub fresh: Arc<ParameterTypes>,
+    pub now: Arc<ParameterTypes>,
+}
+
+impl FormTypes {
+    /// Those of a statement that has just been prepared.
+    pub fn new(fresh: ParameterTypes) -> Self {
+        let fresh = Arc::new(fresh);
+        Self { now: fresh.clone(), fresh }
+    }
+}
+
 impl Statements {
-    /// The server's id of a statement, which counts as a use.
+    /// The server's id of the form of a statement that was used or chosen last, which counts as a use.
     pub fn id(&mut self, text: &Arc<PreparedText>) -> Option<u32> {
         self.clock += 1;
         let entry = self.known.get_mut(text)?;
         entry.used = self.clock;
-        Some(entry.id)
+        entry.forms.first().map(|form| form.id)
     }
 
     pub fn has(&self, text: &Arc<PreparedText>) -> bool {
         self.known.contains_key(text)
+    }
+
+    /// The forms of a statement, the one used last first.
+    pub fn forms(&mut self, text: &Arc<PreparedText>) -> &mut [Form] {
+        self.known.get_mut(text).map(|entry| entry.forms.as_mut_slice()).unwrap_or_default()
+    }
+
+    /// Makes the form in `place` of a statement the one that is used next. `types`: what it takes the parameters for then.
+    pub fn choose(&mut self, text: &Arc<PreparedText>, place: usize, types: Option<Arc<ParameterTypes>>) {
+        let forms = self.forms(text);
+        let Some(before) = forms.get_mut(..=place) else { return };
+        before.rotate_right(1);
+        if let (Some(Form { types: Some(known), .. }), Some(types)) = (before.first_mut(), types) {
+            known.now = types;
+        }
     }
 
     /// Whether one of them belongs to a session.
@@ -145,26 +192,44 @@ impl Statements {
         self.known.keys().any(|text| text.is_own())
     }
 
-    /// Remembers a statement. Returns the id of one to close instead: the same text's older one, or the least used.
-    #[must_use = "the statement must be closed on the server"]
-    pub fn insert(&mut self, text: Arc<PreparedText>, id: u32) -> Option<u32> {
+    /// Remembers a statement. Returns the ids of those to close instead: the same text's older one of the same form, or that
+    /// of its forms which was used least, or the least used text's.
+    #[must_use = "the statements must be closed on the server"]
+    pub fn insert(&mut self, text: Arc<PreparedText>, id: u32, types: Option<FormTypes>) -> Vec<u32> {
         self.clock += 1;
-        let entry = Entry { id, used: self.clock };
-        if let Some(old) = self.known.insert(text, entry) {
-            return Some(old.id);
+        let form = Form { id, types };
+        if let Some(entry) = self.known.get_mut(&text) {
+            entry.used = self.clock;
+            let now = |form: &Form| form.types.as_ref().map(|types| types.now.clone());
+            let last = entry.forms.len() - 1;
+            let same = entry.forms.iter().position(|old| now(old) == now(&form));
+            let old = same.or((last + 1 >= MOST_FORMS).then_some(last)).map(|place| entry.forms.remove(place).id);
+            entry.forms.insert(0, form);
+            return old.into_iter().collect();
         }
+        self.known.insert(text, Entry { forms: vec![form], used: self.clock });
         if self.known.len() <= MOST {
-            return None;
+            return Vec::new();
         }
         // One that belongs to a session has a cursor open: its session says when it is over.
         let shared = self.known.iter().filter(|(text, _)| !text.is_own());
-        let least = shared.min_by_key(|(_, entry)| entry.used).map(|(text, _)| text.clone())?;
-        self.known.remove(&least).map(|entry| entry.id)
+        let least = shared.min_by_key(|(_, entry)| entry.used).map(|(text, _)| text.clone());
+        least.map(|least| self.remove(&least)).unwrap_or_default()
     }
 
-    /// Forgets one statement. Returns its id, to be closed on the server.
-    pub fn remove(&mut self, text: &Arc<PreparedText>) -> Option<u32> {
-        self.known.remove(text).map(|entry| entry.id)
+    /// Forgets one statement. Returns the ids of its forms, to be closed on the server.
+    pub fn remove(&mut self, text: &Arc<PreparedText>) -> Vec<u32> {
+        let forms = self.known.remove(text).map(|entry| entry.forms).unwrap_or_default();
+        forms.into_iter().map(|form| form.id).collect()
+    }
+
+    /// Forgets the form of a statement that was used last. Returns its id, to be closed on the server.
+    pub fn remove_form(&mut self, text: &Arc<PreparedText>) -> Option<u32> {
+        let entry = self.known.get_mut(text)?;
+        if entry.forms.len() == 1 {
+            return self.remove(text).pop();
+        }
+        Some(entry.forms.remove(0).id)
     }
 
     /// `COM_RESET_CONNECTION` forgets all.
@@ -177,6 +242,8 @@ impl Statements {
 mod tests {
     use super::*;
 
+    const NONE: [u32; 0] = [];
+
     fn text(sql: &str, schema: &str) -> Arc<PreparedText> {
         Arc::new(PreparedText::new(sql.as_bytes(), &Settings::with_schema(Some(schema.as_bytes()))))
     }
@@ -184,20 +251,20 @@ mod tests {
     #[test]
     fn the_same_text_in_another_schema_is_another_statement() {
         let mut statements = Statements::default();
-        assert_eq!(statements.insert(text("SELECT ?", "app"), 1), None);
+        assert_eq!(statements.insert(text("SELECT ?", "app"), 1, None), NONE);
         assert_eq!(statements.id(&text("SELECT ?", "app")), Some(1));
         assert_eq!(statements.id(&text("SELECT ?", "app2")), None);
-        assert_eq!(statements.insert(text("SELECT ?", "app"), 2), Some(1), "the older one is to be closed");
+        assert_eq!(statements.insert(text("SELECT ?", "app"), 2, None), [1], "the older one is to be closed");
     }
 
     #[test]
     fn the_least_used_is_forgotten() {
         let mut statements = Statements::default();
         for id in 0..MOST as u32 {
-            assert_eq!(statements.insert(text(&format!("SELECT {id}"), ""), id), None);
+            assert_eq!(statements.insert(text(&format!("SELECT {id}"), ""), id, None), NONE);
         }
         assert_eq!(statements.id(&text("SELECT 0", "")), Some(0));
-        assert_eq!(statements.insert(text("SELECT x", ""), 999), Some(1));
+        assert_eq!(statements.insert(text("SELECT x", ""), 999, None), [1]);
         assert!(statements.has(&text("SELECT 0", "")));
     }
 
@@ -205,11 +272,31 @@ mod tests {
     fn one_with_a_cursor_is_not_forgotten() {
         let mut statements = Statements::default();
         let own = Arc::new(text("SELECT 0", "").own());
-        assert_eq!(statements.insert(own.clone(), 1000), None);
+        assert_eq!(statements.insert(own.clone(), 1000, None), NONE);
         for id in 0..2 * MOST as u32 {
-            let _ = statements.insert(text(&format!("SELECT {id}"), ""), id);
+            let _ = statements.insert(text(&format!("SELECT {id}"), ""), id, None);
         }
         assert_eq!(statements.id(&own), Some(1000));
         assert_eq!(statements.known.len(), MOST);
+    }
+
+    #[test]
+    fn a_text_has_a_few_forms() {
+        let (mut statements, text) = (Statements::default(), text("SELECT ?, ?", ""));
+        let fresh = || Some(FormTypes::new(ParameterTypes::unknown(2)));
+        assert_eq!(statements.insert(text.clone(), 0, fresh()), NONE);
+        assert_eq!(statements.insert(text.clone(), 1, fresh()), [0], "of the same form");
+        for id in 2..=MOST_FORMS as u32 {
+            let other = ParameterTypes::unknown(2 + id as usize);
+            statements.choose(&text, 0, Some(Arc::new(other)));
+            assert_eq!(statements.insert(text.clone(), id, fresh()), NONE, "{id}");
+        }
+        statements.choose(&text, 0, Some(Arc::new(ParameterTypes::unknown(100))));
+        assert_eq!(statements.insert(text.clone(), 9, fresh()), [1], "the one used least");
+        statements.choose(&text, 2, None);
+        assert_eq!(statements.id(&text), Some(3));
+        assert_eq!(statements.remove_form(&text), Some(3));
+        assert_eq!(statements.remove(&text), [9, 4, 2]);
+        assert_eq!(statements.remove_form(&text), None);
     }
 }

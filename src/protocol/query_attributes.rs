@@ -84,6 +84,16 @@ pub enum Names {
     Without,
 }
 
+impl Names {
+    /// As a client with `capabilities` gives them.
+    pub fn of(capabilities: Capabilities) -> Self {
+        match capabilities.has(Capabilities::QUERY_ATTRIBUTES) {
+            true => Self::Given,
+            false => Self::Without,
+        }
+    }
+}
+
 /// What a `COM_STMT_EXECUTE` binds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parameters<'a> {
@@ -93,6 +103,31 @@ pub struct Parameters<'a> {
     pub types: Option<Types<'a>>,
     /// The values, and behind them nothing.
     pub values: &'a [u8],
+}
+
+/// The parameters of an execute with their types, of which those that a statement has come first.
+#[derive(Debug, Clone, Copy)]
+pub struct Bound<'a> {
+    types: Types<'a>,
+    nulls: &'a [u8],
+    values: &'a [u8],
+}
+
+impl<'a> Bound<'a> {
+    /// The type and its sign of each parameter in turn; None: NULL.
+    pub fn kinds(&self) -> impl Iterator<Item = Option<[u8; 2]>> {
+        self.types
+            .kinds()
+            .enumerate()
+            .map(|(place, kind)| (!is_null(self.nulls, place) && kind[0] != 6).then_some(kind))
+    }
+
+    /// The text that is bound to a parameter.
+    pub fn value(&self, place: usize) -> Option<&'a [u8]> {
+        let mut reader = Reader::new(self.values);
+        skip_values(&mut reader, self.types, self.nulls, place).ok()?;
+        reader.lenenc_bytes(VALUES.0).ok()
+    }
 }
 
 /// The types of parameters, as they travel: two bytes each, and perhaps a length-encoded name.
@@ -132,6 +167,11 @@ impl<'a> Parameters<'a> {
                 Ok(Some(Self { values: reader.rest(), ..parameters }))
             }
         }
+    }
+
+    /// What is bound, with `types` where the execute tells none.
+    pub fn bound(&self, types: Option<Types<'a>>) -> Option<Bound<'a>> {
+        Some(Bound { types: self.types.or(types)?, nulls: self.nulls, values: self.values })
     }
 
     fn read(reader: &mut Reader<'a>, count: u64, names: Names) -> Result<Self, Malformed> {

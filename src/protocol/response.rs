@@ -87,6 +87,9 @@ pub enum ControlKind {
     Head,
     /// The definition of a column of a result or of a prepared statement, likewise.
     Column,
+    /// The definition of a parameter of a prepared statement. Only of a tracker that
+    /// [shows parameters](ResponseTracker::showing_parameters).
+    Parameter,
     /// A row of a result. Only of a tracker that [shows rows](ResponseTracker::showing_rows).
     Row,
 }
@@ -94,7 +97,7 @@ pub enum ControlKind {
 impl ControlKind {
     /// Whether it says how something ended; else it is a part of a result.
     pub fn ends(self) -> bool {
-        !matches!(self, Self::Head | Self::Column | Self::Row)
+        !matches!(self, Self::Head | Self::Column | Self::Parameter | Self::Row)
     }
 }
 
@@ -135,6 +138,7 @@ pub struct ResponseTracker {
     renumbers: bool,
     /// Heads and columns are control packets, too.
     shows_columns: bool,
+    shows_parameters: bool,
     /// So are rows.
     shows_rows: bool,
     /// The command asks for a cursor.
@@ -160,6 +164,7 @@ impl ResponseTracker {
             sequence: 1,
             renumbers: false,
             shows_columns: false,
+            shows_parameters: false,
             shows_rows: false,
             asks_for_cursor: false,
             omitted: 0,
@@ -179,6 +184,11 @@ impl ResponseTracker {
     /// The caller is shown the heads and the definitions of columns, if `shows`.
     pub fn showing_columns(self, shows: bool) -> Self {
         Self { shows_columns: shows, ..self }
+    }
+
+    /// The caller is shown the definitions of a prepared statement's parameters, if `shows`.
+    pub fn showing_parameters(self, shows: bool) -> Self {
+        Self { shows_parameters: shows, ..self }
     }
 
     /// The caller is shown the rows of results, if `shows`. They must be as short as a control packet.
@@ -317,6 +327,9 @@ impl ResponseTracker {
             (State::DefinitionsEof { .. }, _, 0xFE) if short => ControlKind::Eof,
             (State::Definitions { then: Then::Rows | Then::Done, .. }, _, _) if self.shows_columns => {
                 ControlKind::Column
+            }
+            (State::Definitions { then: Then::PreparedColumns { .. }, .. }, _, _) if self.shows_parameters => {
+                ControlKind::Parameter
             }
             (State::Rows, Shape::Results, _) if self.shows_rows => ControlKind::Row,
             (State::Rows | State::Definitions { .. }, _, _) => return Ok(None),

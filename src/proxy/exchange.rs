@@ -24,7 +24,7 @@ use crate::{
         Capabilities, ResponseTracker, ServerError, Shape, code, gtid::Position, put_packets, query_attributes,
     },
     session::unite,
-    sql::{Effects, Kind, asks_connection_id, changes_stored_code},
+    sql::{Dialect, Effects, Kind, asks_connection_id, changes_stored_code},
     telemetry::Pin,
 };
 
@@ -137,7 +137,7 @@ impl Session {
         }
         let mut front = Alignment { bytes: scratch.take_spare(), replies: 0 };
         self.disown(server, connection, request, &mut front).await?;
-        self.bring_statement(connection, request, silence).await?;
+        let once = self.bring_statement(connection, request, silence).await?;
         front.settings(connection, self.state.settings());
         if request.ran().effects.has(Effects::SESSION_TRACKING) {
             let chosen = self.tracking.clone().unwrap_or_else(|| Arc::new(connection.tracking.clone()));
@@ -171,6 +171,9 @@ impl Session {
         }
         let mut bytes = front.bytes;
         let sequence = self.put_request(&mut bytes, connection, request)?;
+        if let Some(text) = request.text().filter(|_| once) {
+            connection.close_form(text);
+        }
         connection.put_closing(&mut bytes);
         silence.expects_reply();
         connection.packets.write_bytes(&bytes).await.map_err(ConnectError::from)?;
@@ -267,7 +270,9 @@ impl Session {
             && asks_connection_id(request.sql, self.mode());
         let own_id = asks_id.then_some(self.entry.handle.id);
         let tracker = tracker.renumbering(connection.packets.miscounts());
-        let mut tracker = tracker.showing_columns(columns.is_some()).showing_rows(asks_id);
+        let prepares = matches!(request.body, Body::Prepare { .. }) && connection.dialect() == Dialect::MySql;
+        let tracker = tracker.showing_columns(columns.is_some()).showing_parameters(prepares);
+        let mut tracker = tracker.showing_rows(asks_id);
         tracker = tracker.asking_for_cursor(request.asks_for_cursor());
         let statement_id = match request.body {
             Body::Prepare { .. } => self.statements.next_id(),

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     exchange::Failure,
+    forms::Fit,
     prepared::Legs,
     request::{Body, Request},
     session::Session,
@@ -19,14 +20,33 @@ use crate::{
 };
 
 impl Session {
-    /// Prepares the statement of a request on a connection that does not have it.
+    /// Sees to it that a connection has the statement of a request, in the form that it needs. Returns whether that is to be
+    /// closed behind the request.
     pub(super) async fn bring_statement(
         &mut self,
         connection: &mut ServerConnection,
         request: &Request<'_>,
         silence: &Silence,
+    ) -> Result<bool, Failure> {
+        let Some(text) = request.text() else { return Ok(false) };
+        if connection.statements.has(text) {
+            match self.fit_form(connection, request, false) {
+                Fit::Missing => {}
+                fit => return Ok(fit == Fit::Once),
+            }
+        }
+        self.prepare_on(connection, request, text, silence).await?;
+        Ok(self.fit_form(connection, request, true) == Fit::Once)
+    }
+
+    /// Prepares the statement of a request.
+    async fn prepare_on(
+        &mut self,
+        connection: &mut ServerConnection,
+        request: &Request<'_>,
+        text: &Arc<PreparedText>,
+        silence: &Silence,
     ) -> Result<(), Failure> {
-        let Some(text) = request.text().filter(|text| !connection.statements.has(text)) else { return Ok(()) };
         let reading = Arc::new(self.state.settings().reading_as(&text.settings));
         let scratch = self.worker.scratch.clone();
         let prepared = match prepare_again(connection, text, &reading, &scratch, silence).await {
@@ -85,7 +105,7 @@ pub(super) async fn read_alignment(
     Ok(())
 }
 
-/// Prepares a statement that the connection does not have. `reading` is the session's settings, but for what the text
+/// Prepares a statement on a connection. `reading` is the session's settings, but for what the text
 /// was read under first: more must not be touched, as `SET autocommit` would commit a transaction that is open.
 async fn prepare_again(
     connection: &mut ServerConnection,
@@ -102,11 +122,11 @@ async fn prepare_again(
     silence.expects_own();
     read_alignment(connection, aligned, scratch).await?;
     connection.settings = reading.clone();
-    let prepared = connection.read_prepared(scratch).await.map_err(|error| match error {
+    let (prepared, types) = connection.read_prepared(scratch).await.map_err(|error| match error {
         ConnectError::Refused(error) => Failure::Unprepared(error),
         other => other.into(),
     })?;
-    connection.remember_statement(text.clone(), prepared.statement);
+    connection.remember_statement(text.clone(), prepared.statement, types);
     Ok(())
 }
 

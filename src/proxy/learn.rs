@@ -52,6 +52,10 @@ impl Session {
         if self.asks && request.ran().effects.has(Effects::SEQUENCE) {
             self.state.set_pin(Pin::Unattributed, true);
         }
+        // ER_WRONG_ARGUMENTS, ER_MALFORMED_PACKET: what is bound by then, only the server knows.
+        if let (Body::Execute { text, .. }, Some(1210 | 1835)) = (&request.body, exchanged.error) {
+            held.lease.connection_mut().close_form(text);
+        }
         if exchanged.error.is_none() {
             self.remember_statement(&mut held, request, &exchanged);
         }
@@ -109,7 +113,13 @@ impl Session {
         if let Body::Prepare { text, .. } = &request.body
             && let Some((id, prepared)) = exchanged.prepared
         {
-            held.lease.connection_mut().remember_statement(text.clone(), prepared.statement);
+            let connection = held.lease.connection_mut();
+            let mut types = connection.parameter_types(&prepared);
+            for (place, definition) in exchanged.parameters.iter().enumerate() {
+                // What cannot be read stays unknown.
+                let _ = types.as_mut().map(|types| types.define(place, definition));
+            }
+            connection.remember_statement(text.clone(), prepared.statement, types);
             self.statements.insert(id, text.clone(), prepared.parameters);
             if let Some(statement) = self.statements.find(id) {
                 statement.columns = exchanged.columns;

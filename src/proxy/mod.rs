@@ -12,6 +12,7 @@ mod dedicated;
 mod dispatch;
 mod ending;
 mod exchange;
+mod forms;
 mod front;
 mod inquire;
 mod insert_id;

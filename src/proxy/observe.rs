@@ -86,6 +86,8 @@ pub struct Exchanged {
     pub affected_rows: u64,
     /// The client's id and the server's answer to `COM_STMT_PREPARE`.
     pub prepared: Option<(u32, Prepared)>,
+    /// The definitions of the parameters that it has told so far.
+    pub parameters: Vec<Vec<u8>>,
     /// It may have left something behind that servers do not report.
     pub hides: bool,
     /// Bytes that the client was sent.
@@ -141,6 +143,7 @@ impl Observer for ReplyObserver<'_> {
             ControlKind::Prepared => self.prepared(control, packet),
             ControlKind::Infile => self.infile(control, packet),
             ControlKind::Row => self.row(control, packet),
+            ControlKind::Parameter => self.parameter(control, packet),
             ControlKind::Head | ControlKind::Column => Ok(Verdict::Pass(control.length)),
         };
         match &mut self.columns {
@@ -231,6 +234,11 @@ impl ReplyObserver<'_> {
         self.said.prepared = Some((self.statement_id, Prepared::parse(payload(packet)?, self.capabilities)?));
         let place = HEADER + Prepared::ID.start..HEADER + Prepared::ID.end;
         packet.get_mut(place).ok_or(Malformed("statement id"))?.copy_from_slice(&self.statement_id.to_le_bytes());
+        Ok(Verdict::Pass(control.length))
+    }
+
+    fn parameter(&mut self, control: Control, packet: &[u8]) -> Result<Verdict, Malformed> {
+        self.said.parameters.push(payload(packet.get(..control.length).unwrap_or_default())?.to_vec());
         Ok(Verdict::Pass(control.length))
     }
 

@@ -3,11 +3,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use super::forms::Taken;
 use crate::{
     backend::PreparedText,
     protocol::{
         BulkExecute, Capabilities, Execute, Malformed, code, put_framed, put_packets,
-        query_attributes::{self, Names, Parameters, Types},
+        query_attributes::{self, Bound, Names, Parameters, Types},
     },
 };
 
@@ -37,6 +38,8 @@ pub struct ClientStatement {
     overflow: bool,
     /// The copy of the text whose cursor is open, on the connection that has it.
     cursor: Option<Arc<PreparedText>>,
+    /// What a single server would take its parameters for by now.
+    pub taken: Taken,
     /// A digest of the definitions of columns that the client was sent last for it, if it keeps them. None: unknown, or none.
     pub columns: Option<u64>,
 }
@@ -86,6 +89,7 @@ impl ClientStatements {
             long_data: Vec::new(),
             overflow: false,
             cursor: None,
+            taken: None,
             columns: None,
         };
         self.statements.insert(id, statement);
@@ -223,6 +227,15 @@ impl ClientStatement {
         self.parameters > 0 && flag == Some(&0) && self.types.is_none() && !attributes
     }
 
+    /// What an execute binds, if it can be read.
+    pub fn bound<'a>(&'a self, execute: &Execute<'a>, client: Capabilities) -> Option<Bound<'a>> {
+        let expected = self.parameters.into();
+        let counted = execute.flags & Execute::COUNTED != 0;
+        let bound = Parameters::parse(execute.parameters, expected, counted, client).ok()??;
+        let types = self.types.as_deref();
+        bound.bound(types.map(|bytes| Types { bytes, count: expected, names: Names::of(client) }))
+    }
+
     /// Whether a bulk execute does so.
     pub fn bulk_lacks_types(&self, bulk: &BulkExecute<'_>) -> bool {
         self.parameters > 0 && bulk.flags & BulkExecute::TYPED == 0 && self.types.is_none()
@@ -269,10 +282,7 @@ impl ClientStatement {
             }
             return Ok(());
         };
-        let names = match legs.client.has(Capabilities::QUERY_ATTRIBUTES) {
-            true => Names::Given,
-            false => Names::Without,
-        };
+        let names = Names::of(legs.client);
         // Types that the execute leaves out are those of the one before, but for attributes, which have none before. Those
         // on the server may be another session's.
         let types = match bound.types {
