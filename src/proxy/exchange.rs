@@ -1,12 +1,10 @@
 //! One command and its reply over one server connection: alignment, a wait for freshness, the command, the relay.
 
-use std::{borrow::Cow, cell::Cell, rc::Rc, sync::Arc};
+use std::{borrow::Cow, cell::Cell, sync::Arc};
 
 use super::{
-    calls::{self, Procedure},
-    front::{read_alignment, wait_query, waited},
+    front::read_alignment,
     inquire::Doubt,
-    insert_id::{read_insert_id, set_insert_id},
     observe::{Exchanged, ReplyObserver},
     parked::Parked,
     prepared::Legs,
@@ -23,7 +21,6 @@ use crate::{
     protocol::{
         Capabilities, ResponseTracker, ServerError, Shape, code, gtid::Position, put_packets, query_attributes,
     },
-    session::unite,
     sql::{Dialect, Effects, Kind, asks_connection_id, changes_stored_code},
     telemetry::Pin,
 };
@@ -126,15 +123,7 @@ impl Session {
         connection.mark_dirty();
         let scratch = self.worker.scratch.clone();
         silence.expects_own();
-        if connection.last_session != self.entry.handle.id {
-            connection.leave_insert_id(&scratch).await?;
-        }
-        self.share_with(connection);
-        // Never one that is held: a session does not unset its user variables but by a reset.
-        if connection.settings.must_be_reset(self.state.settings()) {
-            connection.reset(&scratch).await?;
-            connection.mark_dirty();
-        }
+        self.take_over(connection).await?;
         let mut front = Alignment { bytes: scratch.take_spare(), replies: 0 };
         self.disown(server, connection, request, &mut front).await?;
         let once = self.bring_statement(connection, request, silence).await?;
@@ -155,20 +144,7 @@ impl Session {
             read_alignment(connection, front.replies, &scratch).await?;
             front = Alignment::default();
         }
-        let aligned = front.replies;
-        let insert_id = self.guarded_insert_id(connection, request);
-        if let Some(id) = insert_id {
-            front.query(connection.capabilities, set_insert_id(id).as_bytes());
-        }
-        if let Some(position) = wait {
-            self.worker.shard().freshness_waits.inc();
-            let wait = wait_query(position, config.reads.wait_timeout);
-            front.query(connection.capabilities, wait.as_bytes());
-        }
-        let procedure = self.procedure(request);
-        if let Procedure::Asked(sql) = &procedure {
-            front.query(connection.capabilities, sql.as_bytes());
-        }
+        let ahead = self.ask_ahead(config, connection, request, wait, &mut front);
         let mut bytes = front.bytes;
         let sequence = self.put_request(&mut bytes, connection, request)?;
         if let Some(text) = request.text().filter(|_| once) {
@@ -181,38 +157,10 @@ impl Session {
         if front.replies > 0 {
             silence.expects_own();
         }
-        read_alignment(connection, aligned, &scratch).await?;
-        connection.is_aligned_to(self.state.settings());
-        if request.begins_again {
-            self.state.begin_again();
-        }
-        if let Some(id) = insert_id {
-            read_insert_id(connection, id, &scratch).await?;
-        }
-        if wait.is_some() && !waited(connection, &scratch).await? {
-            return Err(Failure::Stale);
-        }
-        let hides = match procedure {
-            Procedure::None => false,
-            Procedure::Asked(_) => calls::hides(connection, &scratch, self.mode()).await?,
-            Procedure::Unknown => true,
-        };
+        let hides = self.read_ahead(connection, request, ahead).await?;
         silence.expects_reply();
         let exchanged = self.relay(config, connection, request, sequence, overdue, silence).await?;
         Ok(Exchanged { hides, ..exchanged })
-    }
-
-    /// What is equal in sessions and their connections is one, and compared by its address.
-    fn share_with(&mut self, connection: &mut ServerConnection) {
-        self.state.share_settings(&mut connection.settings);
-        if Arc::ptr_eq(&self.identity, &connection.identity) || **self.identity != *connection.identity {
-            return;
-        }
-        let mut identity = Arc::clone(&self.identity);
-        unite(&mut identity, &mut connection.identity);
-        if !Arc::ptr_eq(&self.identity, &identity) {
-            self.identity = Rc::new(identity);
-        }
     }
 
     /// Returns the sequence number that the reply begins with.

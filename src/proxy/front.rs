@@ -1,11 +1,13 @@
 //! What is sent in front of a command: what brings the connection to the session's state, a statement that it does not
 //! have yet, the wait for a position.
 
-use std::{sync::Arc, time::Duration};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use super::{
+    calls::{self, Procedure},
     exchange::Failure,
     forms::Fit,
+    insert_id::{read_insert_id, set_insert_id},
     prepared::Legs,
     request::{Body, Request},
     session::Session,
@@ -13,13 +15,105 @@ use super::{
 };
 use crate::{
     backend::{Alignment, ConnectError, PreparedText, ServerConnection},
+    config::Config,
     net::Scratch,
     protocol::{Capabilities, Execute, ServerError, code, gtid::Position},
-    session::Settings,
+    session::{Settings, unite},
     sql::{Dialect, Kind},
 };
 
+/// The replies that come ahead of a request's own, in this order.
+pub(super) struct Ahead {
+    /// To the alignment, so many.
+    aligned: usize,
+    /// The insert id that the connection is given.
+    insert_id: Option<u64>,
+    /// To the wait for a position.
+    waits: bool,
+    /// To the question for the text of what is called.
+    procedure: Procedure,
+}
+
 impl Session {
+    /// Makes a connection, whoever had it, one of this session's.
+    pub(super) async fn take_over(&mut self, connection: &mut ServerConnection) -> Result<(), Failure> {
+        let scratch = self.worker.scratch.clone();
+        if connection.last_session != self.entry.handle.id {
+            connection.leave_insert_id(&scratch).await?;
+        }
+        self.share_with(connection);
+        // Never one that is held: a session does not unset its user variables but by a reset.
+        if connection.settings.must_be_reset(self.state.settings()) {
+            connection.reset(&scratch).await?;
+            connection.mark_dirty();
+        }
+        Ok(())
+    }
+
+    /// What is equal in sessions and their connections is one, and compared by its address.
+    fn share_with(&mut self, connection: &mut ServerConnection) {
+        self.state.share_settings(&mut connection.settings);
+        if Arc::ptr_eq(&self.identity, &connection.identity) || **self.identity != *connection.identity {
+            return;
+        }
+        let mut identity = Arc::clone(&self.identity);
+        unite(&mut identity, &mut connection.identity);
+        if !Arc::ptr_eq(&self.identity, &identity) {
+            self.identity = Rc::new(identity);
+        }
+    }
+
+    /// Adds to an alignment what else goes ahead of a request.
+    pub(super) fn ask_ahead(
+        &mut self,
+        config: &Config,
+        connection: &ServerConnection,
+        request: &Request<'_>,
+        wait: Option<&Position>,
+        front: &mut Alignment,
+    ) -> Ahead {
+        let (aligned, capabilities) = (front.replies, connection.capabilities);
+        let insert_id = self.guarded_insert_id(connection, request);
+        if let Some(id) = insert_id {
+            front.query(capabilities, set_insert_id(id).as_bytes());
+        }
+        if let Some(position) = wait {
+            self.worker.shard().freshness_waits.inc();
+            front.query(capabilities, wait_query(position, config.reads.wait_timeout).as_bytes());
+        }
+        let procedure = self.procedure(request);
+        if let Procedure::Asked(sql) = &procedure {
+            front.query(capabilities, sql.as_bytes());
+        }
+        Ahead { aligned, insert_id, waits: wait.is_some(), procedure }
+    }
+
+    /// Reads what comes ahead of the reply to a request. Returns whether that may leave behind what no report tells.
+    pub(super) async fn read_ahead(
+        &mut self,
+        connection: &mut ServerConnection,
+        request: &Request<'_>,
+        ahead: Ahead,
+    ) -> Result<bool, Failure> {
+        let scratch = self.worker.scratch.clone();
+        read_alignment(connection, ahead.aligned, &scratch).await?;
+        connection.is_aligned_to(self.state.settings());
+        if request.begins_again {
+            self.state.begin_again();
+        }
+        if let Some(id) = ahead.insert_id {
+            read_insert_id(connection, id, &scratch).await?;
+        }
+        if ahead.waits && !waited(connection, &scratch).await? {
+            return Err(Failure::Stale);
+        }
+        Ok(match ahead.procedure {
+            Procedure::None => false,
+            Procedure::Asked(_) => calls::hides(connection, &scratch, self.mode()).await?,
+            Procedure::Unknown => true,
+        })
+    }
+
     /// Sees to it that a connection has the statement of a request, in the form that it needs. Returns whether that is to be
     /// closed behind the request.
     pub(super) async fn bring_statement(
@@ -170,7 +264,7 @@ fn signal(error: &ServerError, dialect: Dialect) -> String {
 
 /// The query that waits on a replica until it has executed `position`. The limit is for sessions whose
 /// `sql_select_limit` is 0.
-pub(super) fn wait_query(position: &Position, limit: Duration) -> String {
+fn wait_query(position: &Position, limit: Duration) -> String {
     let limit = limit.as_secs_f64();
     match position {
         Position::MySql(set) => format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{set}',{limit}) LIMIT 1"),
@@ -179,7 +273,7 @@ pub(super) fn wait_query(position: &Position, limit: Duration) -> String {
 }
 
 /// Whether the wait in front of the read succeeded.
-pub(super) async fn waited(connection: &mut ServerConnection, scratch: &Scratch) -> Result<bool, Failure> {
+async fn waited(connection: &mut ServerConnection, scratch: &Scratch) -> Result<bool, Failure> {
     let reply = connection.read_reply(scratch).await?;
     Ok(reply.rows.first().and_then(|row| row.first()) == Some(&Some(b"0".to_vec())))
 }
