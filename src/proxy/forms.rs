@@ -48,14 +48,16 @@ enum Choice {
 impl Session {
     /// Puts the form on which a request is to run in front. `newly`: the text has just been prepared, so that form is it.
     pub(super) fn fit_form(&mut self, connection: &mut ServerConnection, request: &Request<'_>, newly: bool) -> Fit {
-        let Body::Execute { execute, text } = &request.body else { return Fit::Ready };
-        let capabilities = self.capabilities;
-        let Some(statement) = self.statements.find(execute.statement) else { return Fit::Ready };
+        let Some(text) = request.text() else { return Fit::Ready };
         let forms = connection.statements.forms(text);
+        let Some(front) = forms.first() else { return Fit::Missing };
+        let Body::Execute { execute, .. } = &request.body else { return Fit::Ready };
         // One with a cursor is nobody else's.
-        if text.is_own() || forms.first().is_none_or(|form| form.types.is_none()) {
+        if text.is_own() || front.types.is_none() {
             return Fit::Ready;
         }
+        let capabilities = self.capabilities;
+        let Some(statement) = self.statements.find(execute.statement) else { return Fit::Ready };
         // What cannot be read is for the server to refuse.
         let Some(bound) = statement.bound(execute, capabilities) else { return Fit::Ready };
         let choice = match newly {

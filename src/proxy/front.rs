@@ -123,11 +123,9 @@ impl Session {
         silence: &Silence,
     ) -> Result<bool, Failure> {
         let Some(text) = request.text() else { return Ok(false) };
-        if connection.statements.has(text) {
-            match self.fit_form(connection, request, false) {
-                Fit::Missing => {}
-                fit => return Ok(fit == Fit::Once),
-            }
+        match self.fit_form(connection, request, false) {
+            Fit::Missing => {}
+            fit => return Ok(fit == Fit::Once),
         }
         self.prepare_on(connection, request, text, silence).await?;
         Ok(self.fit_form(connection, request, true) == Fit::Once)

@@ -156,21 +156,14 @@ const TOLERATED: &[Tolerance] = &[
         },
     },
     Tolerance {
-        reason: "the type of a column that a parameter decides, when one is NULL or nothing else does: MySQL goes by what \
-                 was bound before, on that connection; and so is what an expression of NULL is sent as. Behind an \
-                 execute that bound NULL, which numeric type a number is of",
+        reason: "the type of a column that a parameter decides which is NULL, or was not NULL in an execute of the same \
+                 statement before: MySQL keeps what that bound, and the connection that runs this one may have none of it. \
+                 Behind NULL, which numeric type a number is of",
         mask: |Moment { step, earlier, flavor, .. }, reply| {
-            if let (Step::Execute { parameters, .. }, Flavor::MySql9) = (step, flavor) {
-                if bound_null(step, earlier) {
-                    numbers::unify(reply);
-                }
-                let alone = text(step, earlier).starts_with("SELECT ?");
-                let null = parameters.iter().any(|parameter| parameter.value.is_none());
-                if alone || null {
+            if *flavor == Flavor::MySql9 && bound_other_nulls(step, earlier) {
+                numbers::unify(reply);
+                if matches!(step, Step::Execute { parameters, .. } if parameters.iter().any(|p| p.value.is_none())) {
                     reply.retain(|packet| !packet.starts_with(b"\x03def"));
-                }
-                if alone && null && raw::error(reply).is_none() {
-                    reply.clear();
                 }
             }
         },
@@ -326,14 +319,16 @@ fn text<'a>(step: &'a Step, earlier: &'a [Step]) -> &'a str {
     prepared.map(Step::text).unwrap_or_default()
 }
 
-/// Whether an execute of the same text bound NULL before.
-fn bound_null(step: &Step, earlier: &[Step]) -> bool {
-    let null = |step: &Step| match step {
-        Step::Execute { parameters, .. } => parameters.iter().any(|parameter| parameter.value.is_none()),
-        _ => false,
+/// Whether an execute of the same text had NULL in other places before.
+fn bound_other_nulls(step: &Step, earlier: &[Step]) -> bool {
+    let nulls = |step: &Step| match step {
+        Step::Execute { parameters, .. } => Some(parameters.iter().map(|p| p.value.is_none()).collect::<Vec<_>>()),
+        _ => None,
     };
+    let Some(own) = nulls(step) else { return false };
+    let others = |number: usize| nulls(&earlier[number]).is_some_and(|nulls| nulls != own);
     let same = |number: usize| text(&earlier[number], &earlier[..number]) == text(step, earlier);
-    (0..earlier.len()).any(|number| null(&earlier[number]) && same(number))
+    (0..earlier.len()).any(|number| others(number) && same(number))
 }
 
 /// Variables that servers count up by themselves, or whose default is the time.
