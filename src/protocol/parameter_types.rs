@@ -105,6 +105,9 @@ impl ParameterTypes {
             let converted = match now.class.converts(class) {
                 false => Some(class),
                 true if class == Class::Text => bound.value(place).and_then(|text| now.class.converted(text)),
+                true if class == Class::Bytes => {
+                    bound.value(place).filter(|bytes| Spelling::of(bytes) == Spelling::Word).map(|_| class)
+                }
                 true => None,
             };
             let Some(class) = converted else { return TypeStep::Unclear };
@@ -332,6 +335,7 @@ mod tests {
         let TypeStep::Other(again) = execute(&bound, 0b0101, [3, 12, 12, 5]) else { panic!("a date is no number") };
         assert_ne!(again, bound);
         assert_eq!(execute(&fresh, 0, [3, 3, 8, 5]), TypeStep::Unclear, "a number may have become a date");
+        assert!(matches!(execute(&fresh, 0, [252, 3, 12, 5]), TypeStep::Other(_)), "bytes that are no number stay");
     }
 
     #[test]
