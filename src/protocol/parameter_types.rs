@@ -53,6 +53,8 @@ pub enum TypeStep {
     Other(ParameterTypes),
     /// The server looks at the values to tell.
     Unclear,
+    /// One of the values is that of the execute before: a text that is no date leaves a date what it was.
+    Kept,
 }
 
 impl ParameterTypes {
@@ -88,11 +90,15 @@ impl ParameterTypes {
         let mut goes = true;
         for ((parameter, value), place) in self.0.iter().zip(bound.kinds()).zip(0..) {
             let Some([kind, sign]) = value else { continue };
-            match parameter.class.takes(Class::of(kind, sign & 0x80 != 0)) {
-                Some(takes) => goes &= takes,
-                None if bound.value(place).is_some_and(|text| is_small(text, parameter.class)) => {}
-                None => return TypeStep::Unclear,
-            }
+            let class = Class::of(kind, sign & 0x80 != 0);
+            let takes = match class.is_text() {
+                true => bound.value(place).and_then(|text| parameter.class.takes_text(text)),
+                false => Some(parameter.class.takes(class)),
+            };
+            let Some(takes) = takes else {
+                return if parameter.class == Class::Date { TypeStep::Kept } else { TypeStep::Unclear };
+            };
+            goes &= takes;
         }
         if goes { TypeStep::Same } else { self.prepared_again(fresh, bound) }
     }
@@ -146,12 +152,9 @@ impl Class {
         matches!(self, Self::Integer | Self::Unsigned | Self::Decimal | Self::Double)
     }
 
-    /// Whether a value goes with a parameter that was taken for this; None: by how large it is.
-    fn takes(self, value: Self) -> Option<bool> {
-        Some(match self {
-            Self::Unknown => false,
-            Self::Integer | Self::Unsigned if value.is_text() => return None,
-            _ if value.is_text() => true,
+    /// Whether a value other than a text goes with a parameter that was taken for this.
+    fn takes(self, value: Self) -> bool {
+        match self {
             Self::Integer | Self::Unsigned => value == self,
             Self::Year => matches!(value, Self::Integer | Self::Unsigned),
             Self::Decimal => matches!(value, Self::Integer | Self::Unsigned | Self::Decimal),
@@ -159,8 +162,24 @@ impl Class {
             Self::Date => value.is_number() || value == Self::Date,
             Self::Time => value.is_number() || matches!(value, Self::Time | Self::DateTime),
             Self::DateTime => true,
-            Self::Text | Self::Bytes => false,
-        })
+            Self::Unknown | Self::Text | Self::Bytes => false,
+        }
+    }
+
+    /// Whether a text does; None: by rules that are the server's own.
+    fn takes_text(self, text: &[u8]) -> Option<bool> {
+        match self {
+            Self::Unknown => Some(false),
+            // What is no number goes, too: it is none wherever it is used.
+            Self::Integer | Self::Unsigned => Some(Number::of(text).is_none_or(|number| number.fits(self))),
+            Self::Year => Number::of(text).is_none_or(|number| number.fits(self)).then_some(true),
+            Self::Date => match Spelling::of(text) {
+                Spelling::Date => Some(true),
+                Spelling::DateTime => Some(false),
+                _ => None,
+            },
+            _ => Some(true),
+        }
     }
 
     /// Whether a value is made one of this type, if it can be, before the server looks for types again.
@@ -176,11 +195,13 @@ impl Class {
     /// What a text has become by then; None: by rules that are the server's own.
     fn converted(self, text: &[u8]) -> Option<Self> {
         match self {
-            Self::Integer | Self::Unsigned | Self::Decimal | Self::Double => match (Spelling::of(text), self) {
-                (Spelling::Digits, _) | (Spelling::Number, Self::Decimal | Self::Double) => Some(self),
-                (Spelling::Number, _) => Some(Self::Decimal),
-                (Spelling::Word | Spelling::Date | Spelling::DateTime, _) => Some(Self::Text),
-                (Spelling::Other, _) => None,
+            Self::Integer | Self::Unsigned if let Some(number) = Number::of(text) => {
+                Some(if number.fits(self) { self } else { Self::Decimal })
+            }
+            Self::Integer | Self::Unsigned | Self::Decimal | Self::Double => match Spelling::of(text) {
+                Spelling::Digits | Spelling::Number => Some(self),
+                Spelling::Word | Spelling::Date | Spelling::DateTime => Some(Self::Text),
+                Spelling::Other => None,
             },
             Self::Date | Self::DateTime => match Spelling::of(text) {
                 Spelling::Word => Some(Self::Text),
@@ -246,13 +267,48 @@ fn reads(text: &[u8], pattern: &[u8]) -> bool {
     text.len() == pattern.len() && text.iter().zip(pattern).all(fits)
 }
 
-/// Whether a text surely is no number that an integer parameter could not hold.
-fn is_small(text: &[u8], class: Class) -> bool {
-    let of_numbers = |byte: &u8| byte.is_ascii_digit() || b"+-.eE \t\r\n".contains(byte);
-    let is_number = text.iter().all(of_numbers);
-    let huge = text.iter().any(|byte| matches!(byte, b'e' | b'E'));
-    let negative = class == Class::Unsigned && text.contains(&b'-');
-    text.len() <= 18 && (!is_number || !huge && !negative)
+/// A text that is a number from end to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Number {
+    negative: bool,
+    /// None: it has a point or an exponent, or is too large for any integer.
+    whole: Option<u64>,
+}
+
+impl Number {
+    fn of(text: &[u8]) -> Option<Self> {
+        let (negative, unsigned) = match text.trim_ascii() {
+            [b'-', unsigned @ ..] => (true, unsigned),
+            [b'+', unsigned @ ..] | unsigned => (false, unsigned),
+        };
+        let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let (whole, rest) = unsigned.split_at(digits(unsigned));
+        let (fraction, rest) = match rest {
+            [b'.', behind @ ..] => behind.split_at(digits(behind)),
+            rest => (&b""[..], rest),
+        };
+        let ends = match rest {
+            [] => true,
+            [b'e' | b'E', b'+' | b'-', exponent @ ..] | [b'e' | b'E', exponent @ ..] => {
+                !exponent.is_empty() && digits(exponent) == exponent.len()
+            }
+            _ => false,
+        };
+        if !ends || whole.is_empty() && fraction.is_empty() {
+            return None;
+        }
+        let only = std::str::from_utf8(whole).ok().filter(|_| whole.len() == unsigned.len());
+        Some(Self { negative, whole: only.and_then(|digits| digits.parse().ok()) })
+    }
+
+    /// Whether a parameter of `class` can hold it as it is.
+    fn fits(self, class: Class) -> bool {
+        self.whole.is_some_and(|whole| match (class, self.negative) {
+            (Class::Unsigned, negative) => !negative,
+            (_, true) => whole == 0,
+            (_, false) => i64::try_from(whole).is_ok(),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -290,11 +346,25 @@ mod tests {
             ((0x08, 0x20), 0x03, 0x80, b"\x01\0\0\0", Some(true)),
             ((0x08, 0), 0x05, 0, b"\0\0\0\0\0\0\0\0", Some(false)),
             ((0x08, 0), 0xFD, 0, b"\x01\x31", Some(true)),
-            ((0x08, 0), 0xFD, 0, b"\x02-1", Some(true)),
-            ((0x08, 0x20), 0xFD, 0, b"\x02-1", None),
-            ((0x08, 0), 0xFD, 0, b"\x041e30", None),
+            ((0x08, 0), 0xFD, 0, b"\x02-1", Some(false)),
+            ((0x08, 0), 0xFD, 0, b"\x02-0", Some(true)),
+            ((0x08, 0x20), 0xFD, 0, b"\x02-0", Some(false)),
+            ((0x08, 0), 0xFD, 0, b"\x03+5 ", Some(true)),
+            ((0x08, 0), 0xFD, 0, b"\x041e30", Some(false)),
+            ((0x08, 0), 0xFD, 0, b"\x021e", Some(true)),
+            ((0x08, 0), 0xFD, 0, b"\x0312.", Some(false)),
+            ((0x08, 0), 0xFD, 0, b"\x03-.5", Some(false)),
+            ((0x08, 0), 0xFD, 0, b"\x01.", Some(true)),
+            ((0x08, 0), 0xFD, 0, b"\x0512abc", Some(true)),
             ((0x08, 0), 0xFD, 0, b"\x03abc", Some(true)),
-            ((0x08, 0), 0xFD, 0, b"\x1499999999999999999999", None),
+            ((0x08, 0), 0xFD, 0, b"\x139223372036854775807", Some(true)),
+            ((0x08, 0), 0xFD, 0, b"\x139223372036854775808", Some(false)),
+            ((0x08, 0x20), 0xFD, 0, b"\x1418446744073709551615", Some(true)),
+            ((0x08, 0x20), 0xFD, 0, b"\x1418446744073709551616", Some(false)),
+            ((0x0A, 0), 0xFD, 0, b"\x0A2020-01-02", Some(true)),
+            ((0x0A, 0), 0xFD, 0, b"\x132020-01-02 00:00:00", Some(false)),
+            ((0x0D, 0x20), 0xFD, 0, b"\x042020", Some(true)),
+            ((0x0D, 0x20), 0xFD, 0, b"\x0412.5", None),
             ((0xFD, 0), 0x03, 0, b"\x01\0\0\0", Some(false)),
             ((0xFD, 0), 0xFC, 0, b"\x01a", Some(true)),
             ((0xFD, 0), 0x06, 0, b"", Some(true)),
@@ -312,7 +382,7 @@ mod tests {
             let made = match step(*of, *kind, *sign, value) {
                 TypeStep::Same => Some(true),
                 TypeStep::Other(_) => Some(false),
-                TypeStep::Unclear => None,
+                TypeStep::Unclear | TypeStep::Kept => None,
             };
             assert_eq!(made, *goes, "{of:02x?} {kind:02x} {sign:02x} {value:02x?}");
         }
@@ -358,9 +428,9 @@ mod tests {
             ("2020-01-02", date),
             ("2020-01-02 03:04:05", both),
             ("2020-01-02T23:59:59", both),
-            ("1e3", [None; 7]),
+            ("1e3", [Some(Decimal), Some(Decimal), None, None, None, None, None]),
             ("12abc", [None; 7]),
-            (" 7", [None; 7]),
+            (" 7", [Some(Integer), Some(Unsigned), None, None, None, None, None]),
             ("-", [None; 7]),
             (".", [None; 7]),
             ("1.2.3", [None; 7]),
@@ -368,7 +438,7 @@ mod tests {
             ("2020-02-30", [None; 7]),
             ("2020-01-02 24:00:00", [None; 7]),
             ("10:11:12", [None; 7]),
-            ("9999999999999999999", [None; 7]),
+            ("9999999999999999999", [Some(Decimal), Some(Unsigned), None, None, None, None, None]),
         ];
         for (text, expected) in cases {
             assert_eq!(TYPES.map(|class| class.converted(text.as_bytes())), *expected, "{text}");

@@ -97,6 +97,7 @@ fn choose(taken: &Taken, forms: &[Form], bound: &Bound<'_>) -> Choice {
             None if taken.is_some() && *own != front.fresh => return choose(&None, forms, bound),
             None => return Choice::New,
         },
+        TypeStep::Kept => return Choice::New,
     };
     if let Some(place) = place(&wanted) {
         return Choice::Form(place, wanted);
@@ -104,7 +105,7 @@ fn choose(taken: &Taken, forms: &[Form], bound: &Bound<'_>) -> Choice {
     let comes_to = |from: &ParameterTypes, fresh: &ParameterTypes| match from.step(fresh, bound) {
         TypeStep::Other(types) => types == *wanted,
         TypeStep::Same => *from == *wanted,
-        TypeStep::Unclear => false,
+        TypeStep::Unclear | TypeStep::Kept => false,
     };
     if comes_to(&front.fresh, &front.fresh) {
         // What others have bound stays theirs.
@@ -123,6 +124,6 @@ fn first(forms: &[Form], bound: &Bound<'_>) -> Choice {
     match types.now.step(&types.fresh, bound) {
         TypeStep::Same => Choice::Form(0, types.now.clone()),
         TypeStep::Other(types) => Choice::Form(0, Arc::new(types)),
-        TypeStep::Unclear => Choice::Once(0),
+        TypeStep::Unclear | TypeStep::Kept => Choice::Once(0),
     }
 }

@@ -21,6 +21,11 @@ const VALUES: &[Value] = &[
     ("time", 0x0B, 0, Some(b"\x08\0\0\0\0\0\x02\x03\x04")),
     ("text", 0xFD, 0, Some(b"\x03abc")),
     ("digits", 0xFE, 0, Some(b"\x03227")),
+    ("negative digits", 0xFE, 0, Some(b"\x02-5")),
+    ("digits with a point", 0xFE, 0, Some(b"\x0412.5")),
+    ("the most digits", 0xFD, 0, Some(b"\x139223372036854775807")),
+    ("more digits", 0xFD, 0, Some(b"\x139223372036854775808")),
+    ("midnight", 0xFD, 0, Some(b"\x132020-02-03 00:00:00")),
     ("bytes", 0xFC, 0, Some(b"\x04blob")),
     ("NULL", 0x06, 0, None),
     ("no number", 0x03, 0, None),
@@ -44,6 +49,12 @@ const SHAPES: &[&str] = &[
     "SET time_zone = ?",
 ];
 
+/// Where a date gets a text that is none: MySQL goes on with the value of the execute before, whosever that was. Here such
+/// an execute has a statement of its own, so that nothing is known of what came before it, nor behind it. The beginning of
+/// the shape, and the values.
+const KEPT: &[(&str, &str, &str)] =
+    &[("", "date", "negative digits"), ("UPDATE", "negative digits", ""), ("UPDATE", "more digits", "")];
+
 #[tokio::test]
 async fn a_parameter_is_what_its_own_client_bound() {
     for flavor in flavors() {
@@ -61,6 +72,12 @@ async fn a_parameter_is_what_its_own_client_bound() {
                     let beside =
                         [3 * first + 5 * then + 1, first + 7 * then].map(|place| &VALUES[place % VALUES.len()]);
                     let own = [value, &VALUES[then]];
+                    let is_kept = |(begins, first, then): &(&str, &str, &str)| {
+                        shape.starts_with(begins) && own[0].0 == *first && own[1].0.starts_with(then)
+                    };
+                    if KEPT.iter().any(is_kept) {
+                        continue;
+                    }
                     let expected = replies(&mut direct, shape, own, beside);
                     let (expected, found) = tokio::join!(expected, replies(&mut weir, shape, own, beside));
                     if expected != found {
@@ -116,4 +133,27 @@ fn execute(id: u32, (_, kind, sign, value): &Value, count: usize) -> Vec<u8> {
     payload.extend([*kind, *sign].repeat(count));
     payload.extend(value.unwrap_or_default().repeat(count));
     payload
+}
+
+/// What MySQL keeps of an execute before is not another session's to see.
+#[tokio::test]
+async fn a_text_that_is_no_date_finds_nobody_elses() {
+    for flavor in flavors() {
+        let cluster = Cluster::start(flavor, 1).await.unwrap();
+        let one = basics(&cluster).replace("role =", "max_connections = 1\nrole =");
+        let bed = Bed::with_config(cluster, &(one + "[runtime]\nworkers = 1\n[pool]\nlinger = \"1ms\"\n")).await;
+        let [mut raw, mut other] = two(bed.port(), "shared").await;
+        let shape = "SELECT n FROM t WHERE d IN (?, ?)";
+        let ids = [raw.prepare(shape).await, other.prepare(shape).await];
+        let date = VALUES.iter().find(|value| value.0 == "date").unwrap();
+        for text in ["text", "digits", "digits with a point", "negative digits", "most digits", "more digits", "bytes"]
+        {
+            let text = VALUES.iter().find(|value| value.0.ends_with(text)).unwrap();
+            let row = other.ask(&execute(ids[1], date, 2), Answer::Results).await;
+            let none = raw.ask(&execute(ids[0], text, 2), Answer::Results).await;
+            assert!(row.len() > 3, "{flavor}: {row:?}");
+            assert_eq!(none.len(), 3, "{flavor}: {}: {none:?}", text.0);
+        }
+        bed.stop().await;
+    }
 }
