@@ -94,8 +94,10 @@ impl SessionState {
                 }
             }
         }
-        // MariaDB begins the transaction of `autocommit=0` with it, and does not say so.
-        if effects.has(Effects::SAVEPOINT) && !self.autocommit() && !self.in_transaction() {
+        // MariaDB begins the transaction of `autocommit=0` with them, and does not say so. Of a temporary table that is
+        // dropped it remembers that this cannot be undone.
+        let begins = effects.has(Effects::SAVEPOINT) || effects.has(Effects::TEMPORARY_TABLE);
+        if begins && !self.autocommit() && !self.in_transaction() {
             self.characteristics = true;
         }
         self.pins.set(Pin::Transaction, self.in_transaction());
@@ -245,6 +247,21 @@ mod tests {
             let mut session = SessionState::new(None);
             observe(&mut session, Status::AUTOCOMMIT, changes, *effects);
             assert_eq!(session.fate(), *expected, "{changes:x?}");
+        }
+    }
+
+    /// Session 2731 of the differential run's seed 9905.
+    #[test]
+    fn what_begins_the_transaction_of_autocommit_0_keeps_the_connection_for_it() {
+        for effects in [Effects::SAVEPOINT, Effects::TEMPORARY_TABLE] {
+            let mut session = SessionState::new(None);
+            observe(&mut session, Status::AUTOCOMMIT, &[], effects);
+            assert_eq!(session.fate(), Fate::Return, "{effects:?} with autocommit");
+            observe(&mut session, Status(0), &[], effects);
+            assert_eq!(session.fate(), Fate::Keep(Pin::NextTransaction), "{effects:?}");
+            observe(&mut session, Status::IN_TRANSACTION, &[], Effects::NONE);
+            observe(&mut session, Status(0), &[], Effects::NONE);
+            assert_eq!(session.fate(), Fate::Return, "{effects:?} behind the transaction");
         }
     }
 
