@@ -187,8 +187,8 @@ impl Session {
     fn may_tell(&self, request: &Request<'_>, id: u64) -> bool {
         let kind = request.ran().kind;
         let may_insert = kind == Kind::Ddl || kind == Kind::Write && !only_changes_rows(request.sql);
-        let updates = || names(request.sql, b"duplicate");
-        may_insert && (updates() || !made_insert_id(request.sql, self.mode(), id, request.parameters()))
+        let misleads = || names(request.sql, b"duplicate") || names(request.sql, b"ignore");
+        may_insert && (misleads() || !made_insert_id(request.sql, self.mode(), id, request.parameters()))
     }
 
     /// The insert id that a connection must have in front of a request, as it has another now and the request may tell
@@ -281,11 +281,13 @@ fn insert_id(request: &Request<'_>, exchanged: &Exchanged, mode: impl FnOnce() -
     };
     // Two rows are affected by the update of one that was there.
     let updated = || exchanged.affected_rows != 1 && names(request.sql, b"duplicate");
+    // What was to be the id of a row that is ignored, with a warning, is told and nobody's.
+    let ignored = || exchanged.warnings > 0 && names(request.sql, b"ignore");
     if unclear {
         InsertId::Unclear
     } else if id == 0 {
         InsertId::Unchanged
-    } else if !updated() && made_insert_id(request.sql, mode(), id, request.parameters()) {
+    } else if !updated() && !ignored() && made_insert_id(request.sql, mode(), id, request.parameters()) {
         InsertId::Made(id)
     } else {
         InsertId::Unclear

@@ -25,6 +25,20 @@ pub const SHARED: &[(&str, &[Say])] = &[
         ],
     ),
     (
+        "nor one that was to be made for a row that is ignored",
+        &[
+            Query("CREATE UNIQUE INDEX u ON t (v)"),
+            Query("INSERT INTO t (v) VALUES (6)"),
+            Query("INSERT IGNORE INTO t (id, v) VALUES (50, 60), (NULL, 60)"),
+            Query("SELECT LAST_INSERT_ID()"),
+            Beside("INSERT INTO t (v) VALUES (7)"),
+            Query("INSERT IGNORE INTO t (id, v) VALUES (70, 80), (NULL, 80)"),
+            Query("SELECT LAST_INSERT_ID()"),
+            Query("INSERT IGNORE INTO t (id, v) VALUES (90, 80), (NULL, 100)"),
+            Query("SELECT LAST_INSERT_ID()"),
+        ],
+    ),
+    (
         "nor one that is selected",
         &[
             Query("CREATE TABLE copy (id INT PRIMARY KEY AUTO_INCREMENT, v INT)"),
