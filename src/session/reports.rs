@@ -46,6 +46,9 @@ const OF_MODE: Status = Status::NO_BACKSLASH_ESCAPES.with(Status::ANSI_QUOTES);
 /// MySQL reports it with every statement.
 const NOISE: &[u8] = b"statement_id";
 
+/// What a session chooses for its transactions, which those that have begun do not follow.
+const OF_TRANSACTIONS: [&[u8]; 2] = [b"transaction_isolation", b"transaction_read_only"];
+
 /// Reported variables that follow the schema, unless a `SET` has set them. Sorted.
 const OF_SCHEMA: &[&[u8]] = &[b"character_set_database", b"collation_database"];
 
@@ -53,7 +56,8 @@ impl SessionState {
     /// Applies what one OK or EOF packet of a server says. `kind` and `effects` are those of the text that ran: they
     /// name the cause of a change that the server does not attribute.
     pub fn observe(&mut self, ok: &OkPacket<'_>, kind: Kind, effects: Effects) {
-        if self.in_transaction() && !ok.status.has(Status::IN_TRANSACTION) {
+        let ends = self.in_transaction() && !ok.status.has(Status::IN_TRANSACTION);
+        if ends {
             // They were the transaction's. One that an error ended is not reported to have ended.
             self.characteristics = false;
         }
@@ -98,6 +102,10 @@ impl SessionState {
         // dropped it remembers that this cannot be undone.
         let begins = effects.has(Effects::SAVEPOINT) || effects.has(Effects::TEMPORARY_TABLE);
         if begins && !self.autocommit() && !self.in_transaction() {
+            self.characteristics = true;
+        }
+        // Behind a transaction that `SET autocommit = 1` ends, MySQL goes on with what that had, once.
+        if ends && kind == Kind::Set && OF_TRANSACTIONS.iter().any(|name| self.settings.variable(name).is_some()) {
             self.characteristics = true;
         }
         self.pins.set(Pin::Transaction, self.in_transaction());

@@ -85,6 +85,20 @@ pub const SHARED: &[(&str, &[Say])] = &[
         ],
     ),
     (
+        "a transaction that SET autocommit = 1 ends leaves its access mode to the next",
+        &[
+            Query("BEGIN"),
+            Query("SET SESSION TRANSACTION READ ONLY"),
+            Query("BEGIN"),
+            Query("SET autocommit = 0"),
+            Query("SELECT v FROM t"),
+            Query("SET autocommit = 1"),
+            Beside("INSERT INTO t (v) VALUES (7)"),
+            Query("DELETE FROM t WHERE v = 100"),
+            Query("DELETE FROM t WHERE v = 100"),
+        ],
+    ),
+    (
         "a prepared CREATE TABLE commits, and so runs where no more than reads may follow, wherever it was prepared",
         &[
             Prepare("CREATE TABLE IF NOT EXISTS c (id INT)"),
