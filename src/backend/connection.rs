@@ -40,7 +40,7 @@ pub struct ServerConnection {
     pub entry: Option<Thread>,
     /// Where the server is that has this thread, whatever its name leads to by now; None: not TCP.
     pub peer: Option<SocketAddr>,
-    /// Tells the server from others that answer at the same address: a hash of [`INSTANCE`].
+    /// Tells the server from others that answer at the same address: a hash of its name, port and id.
     pub instance: u64,
     /// Its server's `completion_type` ends the sessions that choose no other with their first transaction.
     pub releases: bool,
