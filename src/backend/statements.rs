@@ -139,6 +139,8 @@ struct Entry {
 #[derive(Debug)]
 pub struct Form {
     id: u32,
+    /// The client's statement whose own it is: nobody else knows what it takes the parameters for. A session and a number.
+    pub owner: Option<(u32, u32)>,
     /// None: the server takes the values of each execute as they come.
     pub types: Option<FormTypes>,
 }
@@ -187,6 +189,13 @@ impl Statements {
         }
     }
 
+    /// Makes the form in front of a statement a client's own.
+    pub fn own(&mut self, text: &Arc<PreparedText>, owner: (u32, u32)) {
+        if let Some(form) = self.forms(text).first_mut() {
+            form.owner = Some(owner);
+        }
+    }
+
     /// Whether one of them belongs to a session.
     pub fn any_own(&self) -> bool {
         self.known.keys().any(|text| text.is_own())
@@ -197,12 +206,12 @@ impl Statements {
     #[must_use = "the statements must be closed on the server"]
     pub fn insert(&mut self, text: Arc<PreparedText>, id: u32, types: Option<FormTypes>) -> Vec<u32> {
         self.clock += 1;
-        let form = Form { id, types };
+        let form = Form { id, owner: None, types };
         if let Some(entry) = self.known.get_mut(&text) {
             entry.used = self.clock;
             let now = |form: &Form| form.types.as_ref().map(|types| types.now.clone());
             let last = entry.forms.len() - 1;
-            let same = entry.forms.iter().position(|old| now(old) == now(&form));
+            let same = entry.forms.iter().position(|old| old.owner.is_none() && now(old) == now(&form));
             let old = same.or((last + 1 >= MOST_FORMS).then_some(last)).map(|place| entry.forms.remove(place).id);
             entry.forms.insert(0, form);
             return old.into_iter().collect();

@@ -250,11 +250,24 @@ impl Spelling {
     }
 }
 
-/// Whether a text is a day that every month has.
+/// Whether a text is a day of the calendar.
 fn is_date(text: &[u8]) -> bool {
-    let fits = reads(text, b"9999-99-99") && text.first() != Some(&b'0');
-    let two = |at: usize| text.get(at..at + 2).unwrap_or_default();
-    fits && (b"01".as_slice()..=b"12").contains(&two(5)) && (b"01".as_slice()..=b"28").contains(&two(8))
+    let number = |from: usize, to: usize| {
+        let digits = text.get(from..to).unwrap_or_default();
+        digits.iter().fold(0, |number, digit| 10 * number + u32::from(digit.wrapping_sub(b'0')))
+    };
+    if !reads(text, b"9999-99-99") {
+        return false;
+    }
+    let (year, month, day) = (number(0, 4), number(5, 7), number(8, 10));
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days = match month {
+        2 => 28 + u32::from(leap),
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => 0,
+    };
+    year > 0 && (1..=days).contains(&day)
 }
 
 fn is_time(text: &[u8]) -> bool {
@@ -361,7 +374,8 @@ mod tests {
             ((0x08, 0), 0xFD, 0, b"\x139223372036854775808", Some(false)),
             ((0x08, 0x20), 0xFD, 0, b"\x1418446744073709551615", Some(true)),
             ((0x08, 0x20), 0xFD, 0, b"\x1418446744073709551616", Some(false)),
-            ((0x0A, 0), 0xFD, 0, b"\x0A2020-01-02", Some(true)),
+            ((0x0A, 0), 0xFD, 0, b"\x0A2020-02-29", Some(true)),
+            ((0x0A, 0), 0xFD, 0, b"\x0A9999-12-31", Some(true)),
             ((0x0A, 0), 0xFD, 0, b"\x132020-01-02 00:00:00", Some(false)),
             ((0x0D, 0x20), 0xFD, 0, b"\x042020", Some(true)),
             ((0x0D, 0x20), 0xFD, 0, b"\x0412.5", None),

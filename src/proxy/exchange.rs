@@ -126,7 +126,7 @@ impl Session {
         self.take_over(connection).await?;
         let mut front = Alignment { bytes: scratch.take_spare(), replies: 0 };
         self.disown(server, connection, request, &mut front).await?;
-        let once = self.bring_statement(connection, request, silence).await?;
+        self.bring_statement(connection, request, silence).await?;
         front.settings(connection, self.state.settings());
         if request.ran().effects.has(Effects::SESSION_TRACKING) {
             let chosen = self.tracking.clone().unwrap_or_else(|| Arc::new(connection.tracking.clone()));
@@ -147,9 +147,6 @@ impl Session {
         let ahead = self.ask_ahead(config, connection, request, wait, &mut front);
         let mut bytes = front.bytes;
         let sequence = self.put_request(&mut bytes, connection, request)?;
-        if let Some(text) = request.text().filter(|_| once) {
-            connection.close_form(text);
-        }
         connection.put_closing(&mut bytes);
         silence.expects_reply();
         connection.packets.write_bytes(&bytes).await.map_err(ConnectError::from)?;

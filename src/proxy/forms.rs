@@ -3,8 +3,8 @@
 //! Sessions share what is prepared on a server connection by its text. MySQL remembers what was bound to a statement in
 //! what it takes the parameters for ([`ParameterTypes`]), so a client's statement carries along what a single server would
 //! take its parameters for by now. It runs in a form that takes them for the same once this execute is bound; where there
-//! is none, the text is prepared anew. Where only the server can tell what a value makes of the types, the form is closed
-//! behind the execute, so that nobody else meets it.
+//! is none, the text is prepared anew. Where only the server can tell what a value makes of the types, the form is that
+//! client's own from then on, so that nobody else meets it.
 //!
 //! What a new form comes to by one execute may be less than what a client's statement has come to by several: types that
 //! it bound before and that would have stayed are forgotten where no form has them.
@@ -28,8 +28,6 @@ pub type Taken = Option<Arc<ParameterTypes>>;
 pub enum Fit {
     /// It is in front.
     Ready,
-    /// It is in front, and is to be closed behind the execute.
-    Once,
     /// The text must be prepared anew.
     Missing,
 }
@@ -40,8 +38,8 @@ enum Choice {
     Front,
     /// The form in this place, and it and the client's statement take the parameters for this then.
     Form(usize, Arc<ParameterTypes>),
-    /// The form in this place, and nobody knows what becomes of it.
-    Once(usize),
+    /// The form in this place, and nobody knows what becomes of it: it is the client's own.
+    Own(usize),
     New,
 }
 
@@ -58,6 +56,11 @@ impl Session {
         }
         let capabilities = self.capabilities;
         let Some(statement) = self.statements.find(execute.statement) else { return Fit::Ready };
+        let owner = (self.entry.handle.id, execute.statement);
+        if let Some(place) = forms.iter().position(|form| form.owner == Some(owner)) {
+            connection.statements.choose(text, place, None);
+            return Fit::Ready;
+        }
         // What cannot be read is for the server to refuse.
         let Some(bound) = statement.bound(execute, capabilities) else { return Fit::Ready };
         let choice = match newly {
@@ -71,10 +74,11 @@ impl Session {
                 statement.taken = Some(types);
                 Fit::Ready
             }
-            Choice::Once(place) => {
+            Choice::Own(place) => {
                 connection.statements.choose(text, place, None);
+                connection.statements.own(text, owner);
                 statement.taken = None;
-                Fit::Once
+                Fit::Ready
             }
             Choice::New => Fit::Missing,
         }
@@ -86,14 +90,16 @@ fn choose(taken: &Taken, forms: &[Form], bound: &Bound<'_>) -> Choice {
     let Some(front) = forms.first().and_then(|form| form.types.as_ref()) else { return Choice::Front };
     let own = taken.as_ref().unwrap_or(&front.fresh);
     let place = |types: &Arc<ParameterTypes>| {
-        forms.iter().position(|form| form.types.as_ref().is_some_and(|form| form.now == *types))
+        let is_it = |form: &Form| form.owner.is_none() && form.types.as_ref().is_some_and(|form| form.now == *types);
+        forms.iter().position(is_it)
     };
+    let shared = forms.first().is_some_and(|form| form.owner.is_none());
     let wanted = match own.step(&front.fresh, bound) {
-        TypeStep::Same if *own == front.now => return Choice::Front,
+        TypeStep::Same if shared && *own == front.now => return Choice::Front,
         TypeStep::Same => own.clone(),
         TypeStep::Other(types) => Arc::new(types),
         TypeStep::Unclear => match place(own) {
-            Some(place) => return Choice::Once(place),
+            Some(place) => return Choice::Own(place),
             None if taken.is_some() && *own != front.fresh => return choose(&None, forms, bound),
             None => return Choice::New,
         },
@@ -124,6 +130,6 @@ fn first(forms: &[Form], bound: &Bound<'_>) -> Choice {
     match types.now.step(&types.fresh, bound) {
         TypeStep::Same => Choice::Form(0, types.now.clone()),
         TypeStep::Other(types) => Choice::Form(0, Arc::new(types)),
-        TypeStep::Unclear | TypeStep::Kept => Choice::Once(0),
+        TypeStep::Unclear | TypeStep::Kept => Choice::Own(0),
     }
 }

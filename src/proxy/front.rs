@@ -114,21 +114,20 @@ impl Session {
         })
     }
 
-    /// Sees to it that a connection has the statement of a request, in the form that it needs. Returns whether that is to be
-    /// closed behind the request.
+    /// Sees to it that a connection has the statement of a request, in the form that it needs.
     pub(super) async fn bring_statement(
         &mut self,
         connection: &mut ServerConnection,
         request: &Request<'_>,
         silence: &Silence,
-    ) -> Result<bool, Failure> {
-        let Some(text) = request.text() else { return Ok(false) };
-        match self.fit_form(connection, request, false) {
-            Fit::Missing => {}
-            fit => return Ok(fit == Fit::Once),
+    ) -> Result<(), Failure> {
+        let Some(text) = request.text() else { return Ok(()) };
+        if connection.statements.has(text) && self.fit_form(connection, request, false) == Fit::Ready {
+            return Ok(());
         }
         self.prepare_on(connection, request, text, silence).await?;
-        Ok(self.fit_form(connection, request, true) == Fit::Once)
+        self.fit_form(connection, request, true);
+        Ok(())
     }
 
     /// Prepares the statement of a request.
