@@ -136,4 +136,22 @@ pub const SHARED: &[(&str, &[Say])] = &[
             Beside("COMMIT"),
         ],
     ),
+    (
+        "what Weir asks of its own comes in wide characters, too",
+        &[
+            Query("SET character_set_results = utf32"),
+            Query("INSERT INTO t (v) SELECT v + 1 FROM t ORDER BY id LIMIT 2"),
+            Query("INSERT INTO t (id, v) VALUES (50, 9)"),
+            Beside("INSERT INTO t (v) VALUES (7)"),
+            Query("SELECT LAST_INSERT_ID()"),
+            Query("SET character_set_results = utf16"),
+            Query("SET @@sql_select_limit = 1, @@character_set_connection = DEFAULT"),
+            Query("SELECT @@sql_select_limit, @@collation_connection"),
+            Query("SELECT GET_LOCK(CONCAT('wide ', DATABASE()), 0)"),
+            Query("SELECT IS_USED_LOCK(CONCAT('wide ', DATABASE())) IS NULL"),
+            Query("SET character_set_results = 56"),
+            Query("SET @a = 'x', @b = 7"),
+            Query("SELECT @a, @b, @@character_set_results"),
+        ],
+    ),
 ];

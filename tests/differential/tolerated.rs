@@ -34,10 +34,13 @@ pub struct Moment<'a> {
 /// The one list of them.
 const TOLERATED: &[Tolerance] = &[
     Tolerance {
-        reason: "the language of errors that Weir makes itself, which is English whatever lc_messages says",
+        reason: "the text of errors that Weir makes itself, which is English in UTF-8 whatever lc_messages and \
+                 character_set_results say; of one in UTF-32, MySQL sends none",
         mask: |Moment { earlier, .. }, reply| {
-            let foreign = earlier.iter().any(|step| step.text().contains("lc_messages"));
-            if let Some(error) = raw::error(reply).filter(|error| foreign && is_own(error))
+            let foreign = |text: &str| text.contains("lc_messages") || text.contains("character_set_results");
+            let foreign = earlier.iter().any(|step| foreign(step.text()));
+            let own = |error: &ServerError| is_own(error) || error.code == WRONG_ARGUMENTS;
+            if let Some(error) = raw::error(reply).filter(|error| foreign && own(error))
                 && let Some(packet) = reply.last_mut()
             {
                 *packet = error.code.to_string().into_bytes();
@@ -181,7 +184,8 @@ const TOLERATED: &[Tolerance] = &[
             if (names || executes) && is_null || names && prepares {
                 reply.retain(|packet| !defines(packet));
             } else if mysql && (executes || names && matches!(step, Step::Execute { .. })) {
-                // It was NULL when the text was prepared.
+                // It was NULL when the text was prepared, and a number is a text ever after.
+                numbers::unify(reply);
                 reply.retain(|packet| !(defines(packet) && packet.contains(&b'@')));
             }
         },
@@ -277,9 +281,10 @@ const TOLERATED: &[Tolerance] = &[
                  READ ONLY, which MySQL tells of when it has ended, though the writer never had it; that an error has \
                  ended one, of which Weir has heard by then; what one is like that had begun, or was to be like, \
                  when it was asked for first, and that one began as READ WRITE before that, which MySQL goes on telling \
-                 until a transaction ends that it tells of; whether a change of what is told is one; and the order of the variables \
+                 until a transaction ends that it tells of; that a CALL which failed has changed something, which \
+                 MariaDB tells with the next change of its own, and Weir with a CALL that has any report; whether a change of what is told is one; and the order of the variables \
                  that one statement changed: a hash table's, which depends on which others are tracked",
-        mask: |Moment { earlier, step, before, .. }, reply| {
+        mask: |Moment { earlier, step, before, flavor }, reply| {
             let was_set = |name: &[u8]| earlier.iter().chain([*step]).any(|step| sets_for_itself(step.text(), name));
             let failed = before.is_some_and(|(_, answer)| raw::error(answer).is_some());
             let asks = |step: &Step| step.text().contains("session_track_transaction_info");
@@ -287,12 +292,17 @@ const TOLERATED: &[Tolerance] = &[
             let asked_first = asks(step) || described.is_some_and(|at| earlier[at..].iter().any(asks));
             let asked = earlier.iter().rposition(asks).unwrap_or(0);
             let asked_late = earlier[..asked].iter().any(|step| step.text().contains("READ WRITE"));
+            let calls = |text: &str| text.contains("CALL");
+            let called_before = earlier.iter().any(|step| calls(step.text()));
+            let called_twice = *flavor == Flavor::MariaDb && called_before && calls(text(step, earlier));
             let was_read_only = earlier.iter().any(|step| step.text().contains("READ ONLY"));
             for packet in reply.iter_mut().filter(|packet| matches!(packet.first(), Some(0 | 0xFE))) {
                 sort_changes(packet, |change| match change {
                     Change::TransactionState(_) | Change::Gtids(_) => false,
                     Change::Characteristics(_) => !was_read_only && !failed && !asked_first && !asked_late,
-                    Change::State => !was_set(b"SET STATEMENT") && !step.text().contains("session_track_"),
+                    Change::State => {
+                        !was_set(b"SET STATEMENT") && !step.text().contains("session_track_") && !called_twice
+                    }
                     Change::Variable { name, .. } => !COUNTED.contains(name) && !was_set(name),
                     _ => true,
                 });
@@ -334,9 +344,12 @@ fn bound_other_nulls(step: &Step, earlier: &[Step]) -> bool {
 /// Variables that servers count up by themselves, or whose default is the time.
 const COUNTED: [&[u8]; 3] = [b"last_gtid", b"statement_id", b"timestamp"];
 
+/// ER_WRONG_ARGUMENTS.
+const WRONG_ARGUMENTS: u16 = 1210;
+
 /// Whether Weir makes such errors itself.
 fn is_own(error: &ServerError) -> bool {
-    let unbound = error.code == 1210 && error.message.ends_with(b"mysqld_stmt_execute");
+    let unbound = error.code == WRONG_ARGUMENTS && error.message.ends_with(b"mysqld_stmt_execute");
     unbound || matches!(error.code, 1094 | 1243 | 1317 | 1421 | 1792 | 1835)
 }
 

@@ -98,7 +98,7 @@ pub const VARIABLES: &[(&str, &[&str])] = &[
     ("max_join_size", &["1000000", "DEFAULT"]),
     ("net_write_timeout", &["30", "60"]),
     ("wait_timeout", &["1000", "28800"]),
-    ("character_set_results", &["latin1", "utf8mb4", "NULL", "binary"]),
+    ("character_set_results", &["latin1", "utf8mb4", "NULL", "binary", "utf32"]),
     ("character_set_client", &["latin1", "utf8mb4"]),
     ("collation_connection", &["latin1_bin", "utf8mb4_general_ci"]),
     ("tx_isolation", &["'READ-COMMITTED'", "'SERIALIZABLE'"]),
