@@ -88,11 +88,11 @@ impl ParameterTypes {
     /// What an execute that binds `bound` makes of them in a statement whose types were `fresh` when it was prepared.
     pub fn step(&self, fresh: &Self, bound: &Bound<'_>) -> TypeStep {
         let mut goes = true;
-        for ((parameter, value), place) in self.0.iter().zip(bound.kinds()).zip(0..) {
-            let Some([kind, sign]) = value else { continue };
-            let class = Class::of(kind, sign & 0x80 != 0);
+        for (parameter, value) in self.0.iter().zip(bound.values()) {
+            let Some(value) = value else { continue };
+            let class = Class::of(value.kind, value.unsigned);
             let takes = match class.is_text() {
-                true => bound.value(place).and_then(|text| parameter.class.takes_text(text)),
+                true => value.bytes.and_then(|text| parameter.class.takes_text(text)),
                 false => Some(parameter.class.takes(class)),
             };
             let Some(takes) = takes else {
@@ -105,14 +105,14 @@ impl ParameterTypes {
 
     fn prepared_again(&self, fresh: &Self, bound: &Bound<'_>) -> TypeStep {
         let mut types = fresh.clone();
-        for (((now, value), new), place) in self.0.iter().zip(bound.kinds()).zip(&mut types.0).zip(0..) {
-            let Some([kind, sign]) = value else { continue };
-            let class = Class::of(kind, sign & 0x80 != 0);
+        for ((now, value), new) in self.0.iter().zip(bound.values()).zip(&mut types.0) {
+            let Some(value) = value else { continue };
+            let class = Class::of(value.kind, value.unsigned);
             let converted = match now.class.converts(class) {
                 false => Some(class),
-                true if class == Class::Text => bound.value(place).and_then(|text| now.class.converted(text)),
+                true if class == Class::Text => value.bytes.and_then(|text| now.class.converted(text)),
                 true if class == Class::Bytes => {
-                    bound.value(place).filter(|bytes| Spelling::of(bytes) == Spelling::Word).map(|_| class)
+                    value.bytes.filter(|bytes| Spelling::of(bytes) == Spelling::Word).map(|_| class)
                 }
                 true => None,
             };

@@ -25,6 +25,9 @@ const NULLS: Malformed = Malformed("NULL bitmap");
 const BOUND: Malformed = Malformed("new types flag");
 const VALUES: Malformed = Malformed("parameter values");
 
+/// The type of what has no value.
+const NULL: u8 = 0x06;
+
 /// A `COM_QUERY` of Weir's own: without attributes, in the form that a connection with `capabilities` reads.
 pub fn query(capabilities: Capabilities, sql: &[u8]) -> Vec<u8> {
     let mut payload = Vec::with_capacity(3 + sql.len());
@@ -114,20 +117,23 @@ pub struct Bound<'a> {
 }
 
 impl<'a> Bound<'a> {
-    /// The type and its sign of each parameter in turn; None: NULL.
-    pub fn kinds(&self) -> impl Iterator<Item = Option<[u8; 2]>> {
-        self.types
-            .kinds()
-            .enumerate()
-            .map(|(place, kind)| (!is_null(self.nulls, place) && kind[0] != 6).then_some(kind))
+    /// What is bound to each parameter in turn; None: NULL.
+    pub fn values(&self) -> impl Iterator<Item = Option<Value<'a>>> {
+        let (nulls, mut rest) = (self.nulls, Reader::new(self.values));
+        self.types.kinds().enumerate().map(move |(place, [kind, sign])| {
+            let bound = !is_null(nulls, place) && kind != NULL;
+            bound.then(|| Value { kind, unsigned: sign & 0x80 != 0, bytes: take_value(&mut rest, kind).ok() })
+        })
     }
+}
 
-    /// The text that is bound to a parameter.
-    pub fn value(&self, place: usize) -> Option<&'a [u8]> {
-        let mut reader = Reader::new(self.values);
-        skip_values(&mut reader, self.types, self.nulls, place).ok()?;
-        reader.lenenc_bytes(VALUES.0).ok()
-    }
+/// What is bound to one parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Value<'a> {
+    pub kind: u8,
+    pub unsigned: bool,
+    /// Without their length; None: they are cut short.
+    pub bytes: Option<&'a [u8]>,
 }
 
 /// The types of parameters, as they travel: two bytes each, and perhaps a length-encoded name.
@@ -279,29 +285,30 @@ fn is_null(nulls: &[u8], place: usize) -> bool {
 /// Passes over the values of the first `count` parameters.
 fn skip_values(reader: &mut Reader<'_>, types: Types<'_>, nulls: &[u8], count: usize) -> Result<(), Malformed> {
     for (place, [kind, _]) in types.kinds().take(count).enumerate() {
-        if is_null(nulls, place) {
-            continue;
-        }
-        match kind {
-            // NULL
-            0x06 => {}
-            // TINY
-            0x01 => drop(reader.take(1, VALUES.0)?),
-            // SHORT, YEAR
-            0x02 | 0x0D => drop(reader.take(2, VALUES.0)?),
-            // LONG, FLOAT, INT24
-            0x03 | 0x04 | 0x09 => drop(reader.take(4, VALUES.0)?),
-            // DOUBLE, LONGLONG
-            0x05 | 0x08 => drop(reader.take(8, VALUES.0)?),
-            // TIMESTAMP, DATE, TIME, DATETIME
-            0x07 | 0x0A | 0x0B | 0x0C => {
-                let length = reader.u8(VALUES.0)?;
-                reader.take(length.into(), VALUES.0)?;
-            }
-            _ => drop(reader.lenenc_bytes(VALUES.0)?),
+        if !is_null(nulls, place) {
+            take_value(reader, kind)?;
         }
     }
     Ok(())
+}
+
+/// The bytes of the next value, which has this type, without their length.
+fn take_value<'a>(reader: &mut Reader<'a>, kind: u8) -> Result<&'a [u8], Malformed> {
+    let length = match kind {
+        NULL => 0,
+        // TINY
+        0x01 => 1,
+        // SHORT, YEAR
+        0x02 | 0x0D => 2,
+        // LONG, FLOAT, INT24
+        0x03 | 0x04 | 0x09 => 4,
+        // DOUBLE, LONGLONG
+        0x05 | 0x08 => 8,
+        // TIMESTAMP, DATE, TIME, DATETIME
+        0x07 | 0x0A | 0x0B | 0x0C => reader.u8(VALUES.0)?.into(),
+        _ => return reader.lenenc_bytes(VALUES.0),
+    };
+    reader.take(length, VALUES.0)
 }
 
 #[cfg(test)]
@@ -404,6 +411,25 @@ mod tests {
             let found = carried(body, *expected, true, *legs);
             assert_eq!(found.as_deref(), result.as_ref().map(|bytes| &bytes[..]), "{body:x?} {expected} {legs:?}");
         }
+    }
+
+    #[test]
+    fn each_value_stands_behind_the_one_before() {
+        let body = b"\x04\x01\x03\x80\xFD\0\xFD\0\x06\0\x0C\0\xFD\0\x05\0\0\0\x02ab\x00\x01c\x09d";
+        let parameters = Parameters::parse(body, 6, false, WITHOUT).unwrap().unwrap();
+        let values: Vec<_> = parameters.bound(None).unwrap().values().collect();
+        let value = |kind, unsigned, bytes| Some(Value { kind, unsigned, bytes });
+        let expected = [
+            value(0x03, true, Some(&b"\x05\0\0\0"[..])),
+            value(0xFD, false, Some(b"ab")),
+            None,
+            None,
+            value(0x0C, false, Some(b"")),
+            value(0xFD, false, Some(b"c")),
+        ];
+        assert_eq!(values, expected);
+        let cut = Parameters { values: &parameters.values[..9], ..parameters };
+        assert_eq!(cut.bound(None).unwrap().values().last(), Some(value(0xFD, false, None)));
     }
 
     proptest! {
