@@ -8,12 +8,16 @@ use bed::{
     Bed,
     fake::{Fake, Script, error, packet},
     flavors,
+    raw::{Card, MODERN, Raw, code},
     readers::{ROWS, Readers, broken_bed, fill},
     relay::{Fault, Line},
-    server_error, until,
+    server_error, stock, until,
 };
 use mysql_async::prelude::*;
-use weir::sandbox::Cluster;
+use weir::{
+    protocol::login::Attributes,
+    sandbox::{Cluster, Flavor},
+};
 
 #[tokio::test]
 async fn a_reply_that_breaks_is_repeated_or_ends_cleanly() {
@@ -72,6 +76,40 @@ async fn a_shutdown_behind_the_columns_of_a_reply_is_not_seen() {
     }
     drop(conn);
     bed.stop().await;
+}
+
+#[tokio::test]
+async fn the_stock_clients_say_what_was_lost() {
+    for flavor in flavors() {
+        let (mut bed, relays, conn) = broken_bed(flavor, "[failover]\nhold = \"100ms\"\n").await;
+        drop(conn);
+        let said = async |family, port, sql: &str| {
+            let mut client = stock::client(family, port)?;
+            let output = client.args(["--comments", "app", "-e", sql]).output().await.unwrap();
+            Some(String::from_utf8_lossy(&output.stderr).into_owned())
+        };
+        let port = bed.port();
+        for family in [Flavor::MariaDb, Flavor::MySql9] {
+            relays[0].on("/*here*/", Fault::CutAtBoundary(0));
+            let Some(complaint) = said(family, port, "/*here*/ INSERT INTO t VALUES (2000, 'a')").await else {
+                continue;
+            };
+            assert!(!relays[0].is_armed(), "{flavor}: {family}: the statement went there");
+            assert!(complaint.contains("ERROR 2013 (HY000)"), "{flavor}: {family}: {complaint}");
+            bed.cluster.writer.exec("DELETE FROM app.t WHERE id = 2000").await.unwrap();
+        }
+        bed.cluster.writer.kill().await.unwrap();
+        for (family, number) in [(Flavor::MariaDb, 1429), (Flavor::MySql9, 2003)] {
+            let Some(complaint) = said(family, port, "INSERT INTO t VALUES (2000, 'a')").await else { continue };
+            assert!(complaint.contains(&format!("ERROR {number} (HY000)")), "{flavor}: {family}: {complaint}");
+            assert!(complaint.contains("no writer is available"), "{flavor}: {family}: {complaint}");
+        }
+        let attributes = Attributes::new([(&b"_client_name"[..], &b"libmariadb"[..])]);
+        let mut raw = Raw::connect(port, &Card { attributes, ..Card::app(MODERN) }).await.unwrap();
+        assert_eq!(code(&raw.query("INSERT INTO t VALUES (2000, 'a')").await).0, 1429, "{flavor}");
+        assert_eq!(raw.value("SELECT 'goes on'").await, b"goes on", "{flavor}");
+        bed.stop().await;
+    }
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use super::{
     Worker,
     dedicated::Dedicated,
+    library::Library,
     login::{Admitted, Door, Policy},
     passthrough::Users,
     prepared::ClientStatements,
@@ -152,6 +153,7 @@ impl Session {
             host,
             route,
             capabilities,
+            library: Library::of(&login.attributes),
             identity: Rc::new(Arc::new(identity)),
             nonce,
             state: SessionState::new(None),

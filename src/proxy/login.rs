@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use rand::RngExt;
 use tokio_rustls::TlsAcceptor;
 
-use super::session::End;
+use super::{library::Library, session::End};
 use crate::{
     net::{PacketStream, ReadError, Scratch, Socket, Stream},
     protocol::{
@@ -70,6 +70,7 @@ pub struct Door {
     policy: Policy,
     /// What both sides agreed on.
     pub capabilities: Capabilities,
+    library: Library,
 }
 
 /// A client that proved who it is, and waits for the OK.
@@ -85,7 +86,7 @@ impl Door {
     /// `host` is the client's address as error texts show it.
     pub fn new(stream: Stream, scratch: Scratch, host: String, policy: Policy) -> Self {
         let packets = Some(PacketStream::new(stream));
-        Self { packets, scratch, host, policy, capabilities: Capabilities::NONE }
+        Self { packets, scratch, host, policy, capabilities: Capabilities::NONE, library: Library::default() }
     }
 
     /// Greets and authenticates. The caller sets the deadline.
@@ -94,6 +95,7 @@ impl Door {
         self.write(&greeting.payload()).await?;
         let login = self.read_login(&greeting).await?;
         self.capabilities = login.head.capabilities.intersect(greeting.capabilities);
+        self.library = Library::of(&login.attributes);
         if !self.capabilities.has(Capabilities::PROTOCOL_41) {
             return Err(End::Error(ServerError::old_client()));
         }
@@ -203,7 +205,8 @@ impl Door {
 
     /// Says why the client is not let in, and closes.
     pub async fn refuse(&mut self, error: &ServerError) {
-        let payload = error.payload(self.capabilities);
+        let Some(told) = self.library.told(error) else { return };
+        let payload = told.payload(self.capabilities);
         if self.write(&payload).await.is_ok()
             && let Some(packets) = &mut self.packets
         {

@@ -18,6 +18,7 @@ mod inquire;
 mod insert_id;
 mod kill;
 mod learn;
+mod library;
 mod linger;
 mod login;
 mod observe;

@@ -9,6 +9,7 @@ use super::{
     dedicated::Dedicated,
     inquire::{Doubt, ROLLBACK},
     insert_id::UnclearInsertId,
+    library::Library,
     parked::Parked,
     prepared::ClientStatements,
     recall::{LastUsed, names},
@@ -40,6 +41,7 @@ pub struct Session {
     pub(super) route: Route,
     /// What client and Weir agreed on.
     pub(super) capabilities: Capabilities,
+    pub(super) library: Library,
     pub(super) identity: Snapshot<Identity>,
     /// The greeting's. Some clients prove a change of user with it, whatever they are asked.
     pub(super) nonce: Nonce,
@@ -281,8 +283,10 @@ impl Session {
         self.client.write_payload(&payload).await.map_err(|_| End::Client)
     }
 
+    /// Tells the client of an error, which is the end of some.
     pub async fn send_error(&mut self, error: &ServerError) -> Result<(), End> {
-        let payload = error.payload(self.capabilities);
+        let Some(told) = self.library.told(error) else { return Err(End::Client) };
+        let payload = told.payload(self.capabilities);
         self.client.write_payload(&payload).await.map_err(|_| End::Client)
     }
 }
