@@ -3,12 +3,15 @@
 
 mod bed;
 
+use std::sync::Arc;
+
 use bed::{
     Bed, flavors,
     raw::{Answer, Card, MODERN, Raw, code, error},
+    relay::Fault,
     until,
 };
-use tokio::time::timeout;
+use tokio::{sync::Notify, time::timeout};
 use weir::sandbox::{Cluster, Flavor};
 
 async fn start(flavor: Flavor) -> Bed {
@@ -60,6 +63,35 @@ async fn kill_query_stops_the_statement_and_nothing_else() {
             assert_eq!(code(&reply), (1317, "70100".to_owned()), "{flavor}: {kill}");
             assert_eq!(victim.value("SELECT @mine").await, b"7", "{flavor}: the session is as it was");
         }
+        bed.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_kill_on_its_way_does_for_the_next() {
+    for flavor in flavors() {
+        let cluster = Cluster::start(flavor, 1).await.unwrap();
+        let (bed, relays) = Bed::with_relays(cluster, "[runtime]\nworkers = 1\n").await;
+        let mut killer = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
+        let mut victim = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
+        victim.send(format!("{} FOR UPDATE", sleep(victim.id)).as_bytes()).await;
+        running(&bed, &format!("SELECT {} ", victim.id)).await;
+        let go = Arc::new(Notify::new());
+        relays[0].listen();
+        relays[0].on("KILL QUERY", Fault::HoldRequest(go.clone()));
+        let kill = format!("KILL QUERY {}", victim.id);
+        killer.run(&kill).await;
+        until("the first is on its way", async || !relays[0].is_armed()).await;
+        // Time enough for the second to arrive, if it were sent.
+        killer.run(&kill).await;
+        for _ in 0..200 {
+            killer.run("/* weir:writer */ SELECT 1").await;
+        }
+        let heard = relays[0].heard();
+        assert_eq!(heard.iter().filter(|said| said.contains("KILL QUERY")).count(), 1, "{flavor}");
+        go.notify_one();
+        assert_eq!(code(&victim.receive(Answer::Results).await).0, 1317, "{flavor}");
+        assert_eq!(victim.value("/* weir:writer */ SELECT 'alive'").await, b"alive", "{flavor}");
         bed.stop().await;
     }
 }

@@ -44,6 +44,7 @@ pub struct SessionHandle {
     pub id: u32,
     pub client: String,
     live: Mutex<Live>,
+    /// What it was asked: a bit for each [`Kill`].
     kill: AtomicU8,
     /// Something was asked, or there is something to look at.
     called: AtomicBool,
@@ -93,13 +94,13 @@ const RUNNING: &str = "running";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kill {
     /// The statement it runs.
-    Query,
+    Query = 1,
     /// Itself.
-    Session,
+    Session = 2,
     /// Itself once it holds no transaction: Weir is shutting down.
-    Drain,
+    Drain = 4,
     /// Itself, because Weir or the server whose connection it holds goes away.
-    Shutdown,
+    Shutdown = 8,
 }
 
 impl Registry {
@@ -259,31 +260,21 @@ impl SessionHandle {
         }
     }
 
-    /// Asks the session to stop something. A stronger request is not weakened by a later one.
+    /// Asks the session to stop something.
     pub fn kill(&self, what: Kill) {
-        let code = match what {
-            Kill::Query => 1,
-            Kill::Drain => 2,
-            Kill::Session => 3,
-            Kill::Shutdown => 4,
-        };
-        self.kill.fetch_max(code, Relaxed);
+        self.kill.fetch_or(what as u8, Relaxed);
         self.wake();
     }
 
-    /// What was asked. A request to kill the statement is answered once.
+    /// The strongest of what was asked. A request to kill the statement is answered once.
     pub fn asked(&self) -> Option<Kill> {
-        match self.kill.load(Relaxed) {
-            0 => None,
-            1 => {
-                // Fails if a stronger request has come in between, which the next call reports.
-                let _ = self.kill.compare_exchange(1, 0, Relaxed, Relaxed);
-                Some(Kill::Query)
-            }
-            2 => Some(Kill::Drain),
-            3 => Some(Kill::Session),
-            _ => Some(Kill::Shutdown),
+        let asked = self.kill.load(Relaxed);
+        let strongest = [Kill::Shutdown, Kill::Session, Kill::Query, Kill::Drain];
+        let what = strongest.into_iter().find(|what| asked & *what as u8 != 0)?;
+        if what == Kill::Query {
+            self.kill.fetch_and(!(what as u8), Relaxed);
         }
+        Some(what)
     }
 
     /// Makes a running statement look whether its server is still alive and at work.
@@ -357,6 +348,24 @@ mod tests {
     use tokio::{sync::oneshot, task};
 
     use super::*;
+
+    #[test]
+    fn a_statement_is_killed_once_whatever_else_is_asked() {
+        let registry = Arc::<Registry>::default();
+        let handle = registry.enter("a client".to_owned()).handle.clone();
+        // What is asked, and the answers to two questions.
+        let cases = [
+            (&[Kill::Query][..], [Some(Kill::Query), None]),
+            (&[Kill::Drain], [Some(Kill::Drain), Some(Kill::Drain)]),
+            (&[Kill::Query], [Some(Kill::Query), Some(Kill::Drain)]),
+            (&[Kill::Session], [Some(Kill::Session), Some(Kill::Session)]),
+            (&[Kill::Query, Kill::Shutdown, Kill::Drain], [Some(Kill::Shutdown), Some(Kill::Shutdown)]),
+        ];
+        for (asked, answers) in cases {
+            asked.iter().for_each(|what| handle.kill(*what));
+            assert_eq!([handle.asked(), handle.asked()], answers, "{asked:?}");
+        }
+    }
 
     #[tokio::test]
     async fn every_call_is_heard_whoever_waits_for_it() {

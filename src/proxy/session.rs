@@ -176,8 +176,10 @@ impl Session {
                 Some(Kill::Session) => return Err(End::Error(ServerError::interrupted())),
                 Some(Kill::Shutdown) => return Err(End::Error(ServerError::shutdown())),
                 Some(Kill::Drain) if free => return Err(End::Error(ServerError::shutdown())),
-                // There is no statement to kill; a drain waits for the transaction.
-                Some(Kill::Query | Kill::Drain) | None => {}
+                // There is no statement to kill.
+                Some(Kill::Query) => continue,
+                // It waits for the transaction.
+                Some(Kill::Drain) | None => {}
             }
             let wait = async {
                 match deadline {

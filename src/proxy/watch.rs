@@ -63,7 +63,7 @@ impl Watch<'_> {
                 }
                 () = &mut late, if !self.overdue.get() => {
                     self.overdue.set(true);
-                    self.killing = Some(self.beside.kill());
+                    self.kill();
                 }
             }
         }
@@ -74,7 +74,7 @@ impl Watch<'_> {
         let events = self.shape == Shape::Events;
         match self.calls.asked() {
             Some(Kill::Query) => {
-                self.killing = Some(self.beside.kill());
+                self.kill();
                 None
             }
             Some(Kill::Session) => Some(Failure::Killed(ServerError::interrupted())),
@@ -93,6 +93,14 @@ impl Watch<'_> {
         }
     }
 
+    /// Asks the server to stop. A request that is on its way does for another: of two, the one that is waited for might not
+    /// be the last to arrive.
+    fn kill(&mut self) {
+        if self.killing.as_ref().is_none_or(JoinHandle::is_finished) {
+            self.killing = Some(self.beside.kill());
+        }
+    }
+
     /// Sees to it that no statement runs on for nobody, and that whoever has the connection next is not killed.
     pub async fn end(self, result: &Result<Exchanged, Failure>) {
         match (result, self.killing) {
@@ -100,7 +108,7 @@ impl Watch<'_> {
             // Weir may end with its last session, and this must be sent before. A panic was reported.
             (Err(Failure::Killed(_)), _) => drop(self.beside.kill().await),
             // The connection must not be anybody else's before. A panic was reported.
-            (Ok(_), Some(killing)) => drop(killing.await),
+            (Ok(_) | Err(Failure::Unprepared(_) | Failure::Request(_)), Some(killing)) => drop(killing.await),
             _ => {}
         }
     }

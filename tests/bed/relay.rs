@@ -10,7 +10,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{Notify, watch},
     task::JoinHandle,
     time::{sleep, timeout},
 };
@@ -39,6 +39,8 @@ pub enum Fault {
     CutRequest,
     /// The statement does not reach the server, and nobody hears of it: not even that the connection is closed.
     LoseRequest,
+    /// The statement reaches the server when this says so.
+    HoldRequest(Arc<Notify>),
     /// After at least this many bytes of the reply, at the next boundary of packets, the connection closes.
     CutAtBoundary(usize),
     /// The same, ten bytes into the next packet.
@@ -184,6 +186,10 @@ impl Carried {
                     read_to_end(&mut self.server).await;
                     return None;
                 }
+                Fault::HoldRequest(go) => {
+                    go.notified().await;
+                    return self.server.write_all(bytes).await.ok();
+                }
                 _ => {}
             }
             self.fault = Some(Progress::new(sprung));
@@ -225,7 +231,7 @@ impl Carried {
                     () = read_to_end(server) => {}
                 }
             }
-            Fault::CutRequest | Fault::LoseRequest | Fault::Replace(_) => {}
+            Fault::CutRequest | Fault::LoseRequest | Fault::HoldRequest(_) | Fault::Replace(_) => {}
             Fault::CutAtBoundary(_) | Fault::CutInPacket(_) => {}
         }
         None
@@ -273,7 +279,7 @@ impl Progress {
         let (after, extra) = match self.fault {
             Fault::CutAtBoundary(after) | Fault::Stall(after) => (after, 0),
             Fault::CutInPacket(after) | Fault::StallInPacket(after) => (after, 10),
-            Fault::CutRequest | Fault::LoseRequest | Fault::Replace(_) => (0, 0),
+            Fault::CutRequest | Fault::LoseRequest | Fault::HoldRequest(_) | Fault::Replace(_) => (0, 0),
         };
         for (place, byte) in bytes.iter().enumerate() {
             if self.body == 0 && self.header.is_empty() && self.passed >= after {
