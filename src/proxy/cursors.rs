@@ -74,6 +74,9 @@ impl Session {
                     }
                     statement.use_up_long_data(exchanged.error);
                     statement.columns = exchanged.columns;
+                    if exchanged.error.is_none() {
+                        statement.taken_before = None;
+                    }
                 }
                 let opened = request.asks_for_cursor() && exchanged.status.has(Status::CURSOR_EXISTS);
                 if exchanged.error.is_none() && opened {

@@ -12,6 +12,7 @@
 use std::sync::Arc;
 
 use super::{
+    observe::is_of_absence,
     request::{Body, Request},
     session::Session,
 };
@@ -71,16 +72,33 @@ impl Session {
             Choice::Front => Fit::Ready,
             Choice::Form(place, types) => {
                 connection.statements.choose(text, place, Some(types.clone()));
-                statement.taken = Some(types);
+                statement.taken_before = Some(statement.taken.replace(types));
                 Fit::Ready
             }
             Choice::Own(place) => {
                 connection.statements.choose(text, place, None);
                 connection.statements.own(text, owner);
-                statement.taken = None;
+                statement.taken_before = Some(statement.taken.take());
                 Fit::Ready
             }
             Choice::New => Fit::Missing,
+        }
+    }
+
+    /// Takes back what [`Self::fit_form`] took for granted, where an execute was not run on the connection, or ended with an
+    /// `error` that leaves doubt whether the server has bound anything: nobody meets such a form.
+    pub(super) fn unfit_form(&mut self, connection: &mut ServerConnection, request: &Request<'_>, error: Option<u16>) {
+        let Body::Execute { execute, text } = &request.body else { return };
+        let Some(statement) = self.statements.find(execute.statement) else { return };
+        // ER_WRONG_ARGUMENTS, ER_MALFORMED_PACKET
+        let mut doubtful = matches!(error, Some(1210 | 1835));
+        // What names something that is not there is not prepared again. Whatever else fails was, if need be.
+        if let Some(before) = statement.taken_before.take().filter(|_| error.is_none_or(is_of_absence)) {
+            statement.taken = before;
+            doubtful |= connection.statements.forms(text).first().is_some_and(|form| form.owner.is_none());
+        }
+        if doubtful {
+            connection.close_form(text);
         }
     }
 }

@@ -52,12 +52,9 @@ impl Session {
         if self.asks && request.ran().effects.has(Effects::SEQUENCE) {
             self.state.set_pin(Pin::Unattributed, true);
         }
-        // ER_WRONG_ARGUMENTS, ER_MALFORMED_PACKET: what is bound by then, only the server knows.
-        if let (Body::Execute { text, .. }, Some(1210 | 1835)) = (&request.body, exchanged.error) {
-            held.lease.connection_mut().close_form(text);
-        }
-        if exchanged.error.is_none() {
-            self.remember_statement(&mut held, request, &exchanged);
+        match exchanged.error {
+            Some(_) => self.unfit_form(held.lease.connection_mut(), request, exchanged.error),
+            None => self.remember_statement(&mut held, request, &exchanged),
         }
         let effects = request.statement.effects;
         let asked_back = exchanged.error.is_some() || exchanged.warnings > 0 || effects.has(Effects::CALC_FOUND_ROWS);

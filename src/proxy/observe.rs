@@ -47,7 +47,12 @@ impl Withhold {
 
 /// Whether a server says that what a statement names is not there, or not for this user.
 pub fn tells_absence(error: &ServerError) -> bool {
-    match error.code {
+    is_of_absence(error.code)
+}
+
+/// Whether an error with this number does.
+pub fn is_of_absence(code: u16) -> bool {
+    match code {
         // A schema, a column, a table, an index, a routine; what a view names; MariaDB's sequences.
         1049 | 1054 | 1146 | 1176 | 1305 | 1356 | 4091 => true,
         // A privilege: for a schema, a table, a column, at all, for a routine.

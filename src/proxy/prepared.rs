@@ -40,6 +40,8 @@ pub struct ClientStatement {
     cursor: Option<Arc<PreparedText>>,
     /// What a single server would take its parameters for by now.
     pub taken: Taken,
+    /// What that was before the execute that runs, if this changes it.
+    pub taken_before: Option<Taken>,
     /// A digest of the definitions of columns that the client was sent last for it, if it keeps them. None: unknown, or none.
     pub columns: Option<u64>,
 }
@@ -90,6 +92,7 @@ impl ClientStatements {
             overflow: false,
             cursor: None,
             taken: None,
+            taken_before: None,
             columns: None,
         };
         self.statements.insert(id, statement);

@@ -32,6 +32,7 @@ impl Session {
             // It was prepared for this one execute.
             held.lease.connection_mut().close_statement(text);
         }
+        self.unfit_form(held.lease.connection_mut(), request, None);
         if course.is_pinned()
             && let Failure::Unprepared(error) | Failure::Request(error) = &failure
         {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::bed::{
     Bed, basics, flavors,
-    raw::{Answer, Card, MODERN, Raw},
+    raw::{Answer, Card, MODERN, Raw, code},
 };
 use weir::{protocol::Capabilities, sandbox::Cluster};
 
@@ -148,6 +148,40 @@ async fn a_text_that_is_no_date_finds_nobody_elses() {
             let none = raw.ask(&execute(ids[0], text, 2), Answer::Results).await;
             assert!(row.len() > 3, "{flavor}: {row:?}");
             assert_eq!(none.len(), 3, "{flavor}: {}: {none:?}", text.0);
+        }
+        bed.stop().await;
+    }
+}
+
+/// An execute that fails because a table is not there leaves the types as they were.
+#[tokio::test]
+async fn what_fails_binds_nothing() {
+    for flavor in flavors() {
+        let cluster = Cluster::start(flavor, 1).await.unwrap();
+        let one = basics(&cluster).replace("role =", "max_connections = 1\nrole =");
+        let bed = Bed::with_config(cluster, &(one + "[runtime]\nworkers = 1\n[pool]\nlinger = \"1ms\"\n")).await;
+        let mut direct = two(bed.cluster.writer.port(), "direct").await;
+        let mut weir = two(bed.port(), "behind").await;
+        let value = |name| VALUES.iter().find(|value| value.0 == name).unwrap();
+        // What the failing execute binds, what another client binds then, and what is bound last.
+        let cases = [("number", "number", "digits"), ("double", "double", "text"), ("date", "date", "digits")];
+        for shape in ["SELECT ? FROM t FOR UPDATE", "SELECT ? FROM t"] {
+            for (fails, beside, last) in cases {
+                let mut replies = Vec::new();
+                for [raw, other] in [&mut direct, &mut weir] {
+                    let ids = [raw.prepare(shape).await, other.prepare(shape).await];
+                    raw.run("RENAME TABLE t TO hidden").await;
+                    let failed = raw.ask(&execute(ids[0], value(fails), 1), Answer::Results).await;
+                    assert_eq!(code(&failed).0, 1146, "{flavor}: {shape}");
+                    raw.run("RENAME TABLE hidden TO t").await;
+                    other.ask(&execute(ids[1], value(beside), 1), Answer::Results).await;
+                    replies.push(raw.ask(&execute(ids[0], value(last), 1), Answer::Results).await);
+                    for (raw, id) in [raw, other].into_iter().zip(ids) {
+                        raw.ask(&[&b"\x19"[..], &id.to_le_bytes()].concat(), Answer::Nothing).await;
+                    }
+                }
+                assert_eq!(replies[0], replies[1], "{flavor}: {shape}: {fails}, {beside} beside, {last}");
+            }
         }
         bed.stop().await;
     }
