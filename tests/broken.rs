@@ -81,7 +81,7 @@ async fn a_shutdown_behind_the_columns_of_a_reply_is_not_seen() {
 #[tokio::test]
 async fn the_stock_clients_say_what_was_lost() {
     for flavor in flavors() {
-        let (mut bed, relays, conn) = broken_bed(flavor, "[failover]\nhold = \"100ms\"\n").await;
+        let (bed, relays, conn) = broken_bed(flavor, "[failover]\nhold = \"100ms\"\n").await;
         drop(conn);
         let said = async |family, port, sql: &str| {
             let mut client = stock::client(family, port)?;
@@ -207,6 +207,36 @@ async fn a_replica_that_talks_nonsense_to_new_connections_is_passed_over() {
         })
         .await;
         conn.query_drop("UPDATE t SET v = REPEAT('x', 300) WHERE id = 1").await.unwrap();
+        relays[1].set(Line::Open);
+    }
+    drop(conn);
+    bed.stop().await;
+}
+
+#[tokio::test]
+async fn rows_without_end_are_not_waited_for() {
+    let flavor = flavors()[0];
+    let extra = "[timeouts]\nconnect = \"10m\"\n[pool]\nidle_timeout = \"1ms\"\n";
+    let (bed, relays) = Bed::with_relays(Cluster::start(flavor, 1).await.unwrap(), extra).await;
+    let mut conn = fill(&bed).await;
+    let server = bed.weir.context.cluster.load().members[1].server.clone();
+    let ok = packet(2, b"\0\0\0\x02\0\0\0");
+    let columns =
+        [packet(1, b"\x01\x01"), packet(2, b"\x03def\0\0\0\x01n\0\x0C\x3F\0\x15\0\0\0\x08\0\0\0\0\0")].concat();
+    // Rows of nothing at all, and of one NULL.
+    for row in [&b""[..], b"\xFB"] {
+        let rows = (3..=258).flat_map(|sequence: u16| packet(sequence as u8, row)).collect();
+        let fake = Fake::start(Script::RepeatAfterLogin([&ok[..], &columns].concat(), rows)).await;
+        bed.until_serves("db1", true).await;
+        relays[1].set(Line::Diverted(fake.address));
+        server.pool.drop_idle();
+        let before = server.metrics.connect_failures.value();
+        until("they are given up", async || {
+            let count: Option<u32> = conn.query_first("SELECT COUNT(*) FROM t").await.unwrap();
+            assert_eq!(count, Some(ROWS), "{row:?}");
+            server.metrics.connect_failures.value() > before
+        })
+        .await;
         relays[1].set(Line::Open);
     }
     drop(conn);

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     net::Scratch,
-    protocol::{Capabilities, Change, Malformed, OkPacket, ResultHead, Status, changes, wire::Reader},
+    protocol::{Capabilities, Change, HEADER, Malformed, OkPacket, ResultHead, Status, changes, wire::Reader},
 };
 
 /// A reply that Weir asked for itself: rows of a text result, or none with an OK.
@@ -49,7 +49,7 @@ impl ServerConnection {
                 let mut size = 0;
                 loop {
                     self.packets.read_payload(scratch, &mut payload, OWN_REPLY).await?;
-                    size += payload.len();
+                    size += HEADER + payload.len();
                     match payload.first() {
                         Some(0xFE) => break,
                         Some(0xFF) => return Err(refused(&payload)),

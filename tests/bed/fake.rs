@@ -20,6 +20,8 @@ pub enum Script {
     Repeat(Vec<u8>),
     /// Greets as a server does, reads the login, says this, and then nothing.
     AfterLogin(Vec<u8>),
+    /// The same, and then the second over and over.
+    RepeatAfterLogin(Vec<u8>, Vec<u8>),
 }
 
 /// Listens until it is dropped.
@@ -51,22 +53,23 @@ impl Drop for Fake {
 
 /// Ends as soon as the peer does not want to hear more.
 async fn play(mut peer: TcpStream, script: Script) {
+    if let Script::AfterLogin(bytes) | Script::RepeatAfterLogin(bytes, _) = &script {
+        let _ = peer.write_all(&greeting()).await;
+        let _ = peer.read(&mut [0; 4096]).await;
+        let _ = peer.write_all(bytes).await;
+    }
     let _ = match script {
         Script::Say(bytes) => peer.write_all(&bytes).await,
         Script::SayAndClose(bytes) => {
             let _ = peer.write_all(&bytes).await;
             return;
         }
-        Script::Repeat(bytes) => loop {
+        Script::Repeat(bytes) | Script::RepeatAfterLogin(_, bytes) => loop {
             if peer.write_all(&bytes).await.is_err() {
                 return;
             }
         },
-        Script::AfterLogin(bytes) => {
-            let _ = peer.write_all(&greeting()).await;
-            let _ = peer.read(&mut [0; 4096]).await;
-            peer.write_all(&bytes).await
-        }
+        Script::AfterLogin(_) => Ok(()),
     };
     let mut rest = [0; 4096];
     while timeout(Duration::from_secs(60), peer.read(&mut rest))
@@ -86,14 +89,15 @@ pub fn error(code: u16, text: &str) -> Vec<u8> {
     [&[0xFF], &code.to_le_bytes()[..], b"#HY000", text.as_bytes()].concat()
 }
 
-/// The greeting of a MySQL 8.0 that wants `mysql_native_password` and knows no TLS.
+/// The greeting of a MariaDB that wants `mysql_native_password`, knows no TLS, and all that Weir wants to know besides.
 fn greeting() -> Vec<u8> {
-    let capabilities: u32 = 0x01FF_F7FF & !0x0800;
+    let capabilities: u32 = 0x01FF_F7FF & !0x0800 & !0x0001;
     let [a, b, c, d] = capabilities.to_le_bytes();
     let payload = [
-        &b"\x0A8.0.36\0\x07\0\0\0abcdefgh\0"[..],
+        &b"\x0A5.5.5-10.11.6-MariaDB\0\x07\0\0\0abcdefgh\0"[..],
         &[a, b, 45, 2, 0, c, d, 21],
-        &[0; 10],
+        // Progress reports, bulk execute, extended and cached metadata.
+        b"\0\0\0\0\0\0\x1D\0\0\0",
         b"ijklmnopqrst\0mysql_native_password\0",
     ];
     packet(0, &payload.concat())
