@@ -96,6 +96,8 @@ impl<'a> Lexer<'a> {
                 b',' => self.mark(1, TokenKind::Comma),
                 b';' => self.mark(1, TokenKind::Semicolon),
                 b'?' => self.mark(1, TokenKind::Parameter),
+                // No longer operator begins with one of these.
+                b'=' | b'+' | b'%' => self.mark(1, TokenKind::Operator),
                 b'.' => self.dot(),
                 b'\'' => self.quoted(b'\'', TokenKind::Text),
                 b'"' if self.mode.ansi_quotes => self.quoted(b'"', TokenKind::Quoted),
@@ -137,10 +139,14 @@ impl<'a> Lexer<'a> {
 
     #[inline]
     fn skip_name(&mut self) {
-        let rest = self.rest();
-        let ascii = rest.iter().position(|byte| !is_ascii_name(*byte)).unwrap_or(rest.len());
-        self.at += ascii;
-        if rest.get(ascii).is_some_and(|byte| *byte >= 0x80) {
+        let mut at = self.at;
+        while let Some(byte) = self.text.get(at)
+            && is_ascii_name(*byte)
+        {
+            at += 1;
+        }
+        self.at = at;
+        if self.peek(0).is_some_and(|byte| byte >= 0x80) {
             self.skip_wide_name();
         }
     }
@@ -182,7 +188,9 @@ impl<'a> Lexer<'a> {
     }
 
     fn skip_digits(&mut self) {
-        self.at += self.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
+        while self.peek(0).is_some_and(|byte| byte.is_ascii_digit()) {
+            self.at += 1;
+        }
     }
 
     /// Skips `e5`, `E+5`; an `e` without digits is not an exponent.
