@@ -1,6 +1,6 @@
 //! One command and its reply over one server connection: alignment, a wait for freshness, the command, the relay.
 
-use std::{borrow::Cow, cell::Cell, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 use super::{
     front::read_alignment,
@@ -12,8 +12,7 @@ use super::{
     request::{Body, Request, with_statement_id},
     run::Course,
     session::{Held, Session},
-    silence::Silence,
-    watch::Watch,
+    watch::{Signals, Watch},
 };
 use crate::{
     backend::{Alignment, ConnectError, Reports, Server, ServerConnection},
@@ -80,14 +79,12 @@ impl Session {
         let (written, begun) = (self.client.written, self.now);
         let connection = lease.connection_mut();
         let beside = self.beside(server, connection);
-        let (overdue, silence) = (Cell::new(false), Silence::default());
-        let calls = self.calls.clone();
-        let shape = request.shape;
-        let mut watch =
-            Watch { calls, server, beside: &beside, shape, overdue: &overdue, silence: &silence, killing: None };
+        let (signals, mut said) = (Signals::default(), Exchanged::default());
+        let (calls, shape) = (self.calls.clone(), request.shape);
+        let mut watch = Watch { calls, server, beside: &beside, shape, signals: &signals, killing: None };
         let result = {
             let to = (&**server, connection);
-            let conversation = self.converse(course.config, to, request, wait, &overdue, &silence);
+            let conversation = self.converse(course.config, to, request, wait, &signals, &mut said);
             tokio::pin!(conversation);
             watch.over(conversation, course.limit(), begun).await
         };
@@ -99,29 +96,32 @@ impl Session {
             Err(Failure::Killed(_)) if sent > 0 => Err(Failure::Client),
             Err(Failure::Server { cause, boundary, .. }) => Err(Failure::Server { cause, sent, boundary }),
             Err(failure) => Err(failure),
-            Ok(exchanged) => {
+            Ok(()) => {
                 if let Some(position) = wait {
                     server.advance(position);
                 }
-                match exchanged.withheld {
+                said.sent = sent;
+                match said.withheld.take() {
                     Some(error) => Err(Failure::Withheld(error)),
-                    None => Ok(Exchanged { sent, ..exchanged }),
+                    None => Ok(said),
                 }
             }
         }
     }
 
+    /// `said` learns what the reply said.
     async fn converse(
         &mut self,
         config: &Config,
         (server, connection): (&Server, &mut ServerConnection),
         request: &Request<'_>,
         wait: Option<&Position>,
-        overdue: &Cell<bool>,
-        silence: &Silence,
-    ) -> Result<Exchanged, Failure> {
+        signals: &Signals,
+        said: &mut Exchanged,
+    ) -> Result<(), Failure> {
         connection.mark_dirty();
         let scratch = self.worker.scratch.clone();
+        let silence = &signals.silence;
         silence.expects_own();
         self.take_over(connection).await?;
         let mut front = Alignment { bytes: scratch.take_spare(), replies: 0 };
@@ -154,10 +154,9 @@ impl Session {
         if front.replies > 0 {
             silence.expects_own();
         }
-        let hides = self.read_ahead(connection, request, ahead).await?;
+        said.hides = self.read_ahead(connection, request, ahead).await?;
         silence.expects_reply();
-        let exchanged = self.relay(config, connection, request, sequence, overdue, silence).await?;
-        Ok(Exchanged { hides, ..exchanged })
+        self.relay(config, connection, request, sequence, signals, said).await
     }
 
     /// Returns the sequence number that the reply begins with.
@@ -203,9 +202,9 @@ impl Session {
         connection: &mut ServerConnection,
         request: &Request<'_>,
         sequence: u8,
-        overdue: &Cell<bool>,
-        silence: &Silence,
-    ) -> Result<Exchanged, Failure> {
+        signals: &Signals,
+        said: &mut Exchanged,
+    ) -> Result<(), Failure> {
         let scratch = self.worker.scratch.clone();
         let tracker = ResponseTracker::new(request.shape, connection.capabilities).starting_at(sequence);
         let columns = self.columns(request, connection.capabilities);
@@ -238,7 +237,7 @@ impl Session {
             doubted: self.doubt.is_some(),
             files,
             dialect: connection.dialect(),
-            overdue,
+            overdue: &signals.overdue,
             capabilities: self.capabilities,
             tracking,
             untold: &mut self.untold,
@@ -250,10 +249,10 @@ impl Session {
             statement_id,
             own_id,
             columns,
-            said: Exchanged::default(),
+            said,
         };
         let (client, server) = (&mut self.client, &mut connection.packets);
-        let mut relay = Relay::new(client, server, &mut tracker, &mut observer, &scratch, silence);
+        let mut relay = Relay::new(client, server, &mut tracker, &mut observer, &scratch, &signals.silence);
         relay.patience = config.timeouts.client_write;
         if request.shape == Shape::Events {
             relay.listen_to_client();
@@ -262,8 +261,8 @@ impl Session {
         self.worker.shard().bytes_in.add(relay.received);
         let (error, boundary) = match run {
             Ok(()) => {
-                let columns = observer.columns.and_then(|columns| columns.known());
-                return Ok(Exchanged { columns, ..observer.said });
+                observer.said.columns = observer.columns.and_then(|columns| columns.known());
+                return Ok(());
             }
             Err(RelayError::Client) => return Err(Failure::Client),
             // The packets in front of the malformed one were counted, and may not have been passed on.

@@ -136,7 +136,7 @@ pub struct ReplyObserver<'a> {
     /// What becomes of definitions of columns; None: the client did not ask to be told.
     pub columns: Option<Box<Columns>>,
     /// What the reply said so far.
-    pub said: Exchanged,
+    pub said: &'a mut Exchanged,
 }
 
 impl Observer for ReplyObserver<'_> {
@@ -340,7 +340,7 @@ mod tests {
             statement_id: 0,
             own_id: None,
             columns: None,
-            said: Exchanged::default(),
+            said: &mut Exchanged::default(),
         };
         let control = Control { kind: ControlKind::Ok, length: packet.len(), last: true };
         let Verdict::Pass(length) = observer.control(control, &mut packet, true).unwrap() else { panic!("withheld") };

@@ -14,7 +14,6 @@ use tokio::{task::JoinHandle, time::sleep};
 use super::{
     beside::Beside,
     exchange::Failure,
-    observe::Exchanged,
     silence::{Silence, Vigil},
 };
 use crate::{
@@ -23,15 +22,21 @@ use crate::{
     protocol::{ServerError, Shape},
 };
 
+/// What a conversation and who watches over it tell each other.
+#[derive(Debug, Default)]
+pub struct Signals {
+    /// The statement has run longer than it may.
+    pub overdue: Cell<bool>,
+    pub silence: Silence,
+}
+
 /// Watches over one conversation.
 pub struct Watch<'a> {
     pub calls: Rc<Calls>,
     pub server: &'a Server,
     pub beside: &'a Beside<'a>,
     pub shape: Shape,
-    /// Set when the statement has run longer than it may.
-    pub overdue: &'a Cell<bool>,
-    pub silence: &'a Silence,
+    pub signals: &'a Signals,
     /// The server is asked to stop.
     pub killing: Option<JoinHandle<()>>,
 }
@@ -40,10 +45,10 @@ impl Watch<'_> {
     /// Waits for the end of a conversation that began at `begun`. Past the limit the server is asked to stop.
     pub async fn over(
         &mut self,
-        mut conversation: Pin<&mut impl Future<Output = Result<Exchanged, Failure>>>,
+        mut conversation: Pin<&mut impl Future<Output = Result<(), Failure>>>,
         limit: Option<Duration>,
         begun: Instant,
-    ) -> Result<Exchanged, Failure> {
+    ) -> Result<(), Failure> {
         let mut vigil = Vigil::new(begun);
         let late = async {
             match limit {
@@ -61,8 +66,8 @@ impl Watch<'_> {
                         return Err(failure);
                     }
                 }
-                () = &mut late, if !self.overdue.get() => {
-                    self.overdue.set(true);
+                () = &mut late, if !self.signals.overdue.get() => {
+                    self.signals.overdue.set(true);
                     self.kill();
                 }
             }
@@ -84,7 +89,7 @@ impl Watch<'_> {
             // Woken to look: the monitor found the server dead.
             _ if self.server.is_down() => Some(broken("the server stopped answering")),
             // Woken to look: it takes long.
-            _ if !events && vigil.is_in_vain(self.silence, self.beside, Instant::now()).await => {
+            _ if !events && vigil.is_in_vain(&self.signals.silence, self.beside, Instant::now()).await => {
                 // The server would not hear that its connection is closed, which may hold locks.
                 drop(self.beside.kill_thread());
                 Some(broken("the server is done, and what it said does not come"))
@@ -102,7 +107,7 @@ impl Watch<'_> {
     }
 
     /// Sees to it that no statement runs on for nobody, and that whoever has the connection next is not killed.
-    pub async fn end(self, result: &Result<Exchanged, Failure>) {
+    pub async fn end(self, result: &Result<(), Failure>) {
         match (result, self.killing) {
             (Err(Failure::Client), _) => drop(self.beside.kill()),
             // Weir may end with its last session, and this must be sent before. A panic was reported.
