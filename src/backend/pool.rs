@@ -165,6 +165,29 @@ impl Pool {
         true
     }
 
+    /// Leases an idle connection. None: no idle one is to be used.
+    pub fn lease_idle(self: &Arc<Self>, wish: Wish<'_>) -> Option<Lease> {
+        loop {
+            let connection = self.shelf().take_idle(Wish::BEST, |connection| wish.score(connection))?;
+            if let Some(lease) = self.bring(connection, wish.worker) {
+                lease.connection().is_used_by(wish.session);
+                return Some(lease);
+            }
+        }
+    }
+
+    /// Brings an idle connection to a worker. None: it was of no use any more, and is closed.
+    fn bring(self: &Arc<Self>, mut connection: Box<ServerConnection>, worker: usize) -> Option<Lease> {
+        // What has arrived is known where it was used last, so this comes before it moves.
+        let fit = connection.packets.is_quiet() && connection.move_to(worker).is_ok();
+        let lease = Lease::new(self, connection);
+        if fit {
+            return Some(lease);
+        }
+        lease.discard();
+        None
+    }
+
     /// Leases a connection: an idle one, a new one, or the next that comes back before `deadline`.
     pub async fn lease(
         self: &Arc<Self>,
@@ -176,15 +199,10 @@ impl Pool {
     ) -> Result<Lease, LeaseError> {
         let lease = loop {
             match self.take(wish) {
-                Taken::Use(mut connection) => {
-                    // What has arrived is known where it was used last, so this comes before it moves.
-                    let quiet = connection.packets.is_quiet();
-                    let fit = quiet && connection.move_to(wish.worker).is_ok();
-                    let lease = Lease::new(self, connection);
-                    if fit {
+                Taken::Use(connection) => {
+                    if let Some(lease) = self.bring(connection, wish.worker) {
                         break lease;
                     }
-                    lease.discard();
                 }
                 Taken::Open(closed) => {
                     let permit = Permit(Some(self.clone()));

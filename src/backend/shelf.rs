@@ -114,7 +114,7 @@ impl<C, W> Shelf<C, W> {
 
     /// Takes the idle connection with the highest score; `score` is None for one that cannot be used, [`LAST_RESORT`] for
     /// one that is used only if no other can be opened, and `best` ends the search. Of equals the most recently used.
-    pub fn take(&mut self, best: u32, score: impl Fn(&C) -> Option<u32>) -> Take<C> {
+    pub fn take_idle(&mut self, best: u32, score: impl Fn(&C) -> Option<u32>) -> Option<C> {
         let mut found: Option<(usize, u32)> = None;
         for (looked, (place, idle)) in self.idle.iter().enumerate().rev().enumerate() {
             if looked >= LOOK_AT && found.is_some() {
@@ -128,10 +128,15 @@ impl<C, W> Shelf<C, W> {
                 break;
             }
         }
-        if let Some((place, score)) = found
-            && (score > LAST_RESORT || self.open >= self.limit)
-        {
-            return Take::Use(self.idle.remove(place).connection);
+        let (place, score) = found?;
+        let use_it = score > LAST_RESORT || self.open >= self.limit;
+        use_it.then(|| self.idle.remove(place).connection)
+    }
+
+    /// [`Self::take_idle`], or the right to open one.
+    pub fn take(&mut self, best: u32, score: impl Fn(&C) -> Option<u32>) -> Take<C> {
+        if let Some(idle) = self.take_idle(best, score) {
+            return Take::Use(idle);
         }
         if self.open < self.limit {
             self.open += 1;

@@ -179,6 +179,9 @@ impl Session {
             worker: self.worker.index,
             session: self.entry.handle.id,
         };
+        if let Some(lease) = server.pool.lease_idle(wish) {
+            return Ok(lease);
+        }
         let waits = &self.worker.shard().lease_waits;
         tokio::select! {
             biased;
