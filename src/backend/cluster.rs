@@ -273,14 +273,15 @@ impl Cluster {
         self.members.iter().position(found).filter(|&place| self.members[place].takes_new_leases())
     }
 
-    /// Who may serve a plain read: fresh replicas with a weight, and the writer if it has one.
-    pub fn readers(&self, balance: Balance, found: &mut Vec<Candidate>) {
-        self.candidates(balance, found, |member| member.weight > 0);
+    /// Who may serve a plain read, of those whose place `fits`: fresh replicas with a weight, and the writer if it has one.
+    pub fn readers(&self, balance: Balance, fits: impl Fn(usize) -> bool, found: &mut Vec<Candidate>) {
+        self.candidates(balance, found, |place, member| member.weight > 0 && fits(place));
     }
 
-    /// Who may serve a read of a group. Weights of 0 take part if all are 0.
-    pub fn group(&self, name: &[u8], balance: Balance, found: &mut Vec<Candidate>) {
-        self.candidates(balance, found, |member| member.groups.iter().any(|group| group.as_bytes() == name));
+    /// Who may serve a read of a group, likewise. Weights of 0 take part if all are 0.
+    pub fn group(&self, name: &[u8], balance: Balance, fits: impl Fn(usize) -> bool, found: &mut Vec<Candidate>) {
+        let is_in = |member: &Member| member.groups.iter().any(|group| group.as_bytes() == name);
+        self.candidates(balance, found, |place, member| is_in(member) && fits(place));
     }
 
     /// Finds out who stands by: of the servers of one SRV name only those with the lowest priority serve reads, of those that
@@ -299,11 +300,11 @@ impl Cluster {
         }
     }
 
-    fn candidates(&self, balance: Balance, found: &mut Vec<Candidate>, wanted: impl Fn(&Member) -> bool) {
+    fn candidates(&self, balance: Balance, found: &mut Vec<Candidate>, wanted: impl Fn(usize, &Member) -> bool) {
         found.clear();
         found.extend(self.members.iter().enumerate().filter_map(|(place, member)| {
             let fresh = member.fresh || self.writer == Some(place);
-            if !(member.takes_new_leases() && fresh && !member.stands_by && wanted(member)) {
+            if !(member.takes_new_leases() && fresh && !member.stands_by && wanted(place, member)) {
                 return None;
             }
             // Only this balance needs the pool's lock.

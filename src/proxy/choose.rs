@@ -10,7 +10,7 @@ use crate::{
     backend::{Cluster, Executed},
     config::{Config, Consistency},
     protocol::{ServerError, gtid::Position},
-    routing::{Candidate, Decision, Target},
+    routing::{Decision, Target},
     telemetry::Reason,
 };
 
@@ -91,15 +91,6 @@ impl Session {
             Consistency::Session => self.state.required().cloned(),
             Consistency::Global => self.worker.context.committed(),
         };
-        let fill = |found: &mut Vec<Candidate>| {
-            match decision.target {
-                Target::Group(name) => cluster.group(name, balance, found),
-                _ => cluster.readers(balance, found),
-            }
-            if !search.excluded.is_empty() {
-                found.retain(|candidate| !search.excluded.contains(&cluster.members[candidate.place].server.id));
-            }
-        };
         let fresh = |place: usize| match &required {
             Some(position) => cluster.writer == Some(place) || cluster.members[place].server.covers(position),
             None => true,
@@ -112,11 +103,18 @@ impl Session {
             Reason::Read if cluster.writer == Some(place) => Reason::WriterShare,
             reason => reason,
         };
-        let pick = |fits: &dyn Fn(&Candidate) -> bool| self.worker.pick(cluster, balance, fill, fits);
+        let excluded = |place: usize| search.excluded.contains(&cluster.members[place].server.id);
+        let pick = |fits: &dyn Fn(usize) -> bool| {
+            let fits = |place| fits(place) && !excluded(place);
+            self.worker.pick(cluster, balance, |found| match decision.target {
+                Target::Group(name) => cluster.group(name, balance, fits, found),
+                _ => cluster.readers(balance, fits, found),
+            })
+        };
         // Whoever keeps a connection for a cursor uses it, rather than wait for another one while others wait for this.
         let keeps = self.dedicated.with_cursors().next().is_some();
-        let own = keeps.then(|| pick(&|candidate| cursors_at(candidate.place) > 0 && fresh(candidate.place))).flatten();
-        if let Some(place) = own.or_else(|| pick(&|candidate| fresh(candidate.place))) {
+        let own = keeps.then(|| pick(&|place| cursors_at(place) > 0 && fresh(place))).flatten();
+        if let Some(place) = own.or_else(|| pick(&fresh)) {
             return Reader::Found(Choice { place, reason: reason(place), wait: None });
         }
         let now = Instant::now();
@@ -125,7 +123,7 @@ impl Session {
             let room = cursors_at(place) == 0 || cursors_at(place) == 1 && server.pool.has_room();
             room && !search.waited && !server.was_late(now)
         };
-        match pick(&|candidate| patient(candidate.place)) {
+        match pick(&patient) {
             Some(place) => Reader::Found(Choice { place, reason: reason(place), wait: required }),
             None if search.waited || pick(&|_| true).is_some() => Reader::Stale,
             None => Reader::None,

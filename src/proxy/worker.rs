@@ -126,13 +126,12 @@ impl Worker {
         self.context.metrics.shard(self.index)
     }
 
-    /// Lets `fill` list the candidates and picks one of those that `fits`; if none fits, one of those in `fallback`.
+    /// Picks one of the candidates that `fill` lists.
     pub fn pick(
         &self,
         cluster: &Cluster,
         balance: config::Balance,
         fill: impl FnOnce(&mut Vec<Candidate>),
-        fits: impl Fn(&Candidate) -> bool,
     ) -> Option<usize> {
         let mut state = self.balance.borrow_mut();
         let Balance { balancer, generation, candidates } = &mut *state;
@@ -141,7 +140,6 @@ impl Worker {
             balancer.reset();
         }
         fill(candidates);
-        candidates.retain(fits);
         balancer.pick(candidates, balance)
     }
 }
