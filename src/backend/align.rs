@@ -54,6 +54,9 @@ impl Alignment {
     /// that is not ASCII.
     pub fn settings(&mut self, connection: &ServerConnection, settings: &std::sync::Arc<Settings>) {
         let steps = connection.settings.steps(settings);
+        if steps.is_empty() {
+            return;
+        }
         let mut set = Vec::new();
         // By their names alone, character sets would get other collations than the login or a `SET NAMES` gave them.
         let named = |step: &Step<'_>| match step {

@@ -168,10 +168,7 @@ impl<'a> Parameters<'a> {
         match count {
             0 if expected == 0 => Ok(None),
             count if count < expected as u64 => Err(FEWER),
-            count => {
-                let parameters = Self::read(&mut reader, count, names)?;
-                Ok(Some(Self { values: reader.rest(), ..parameters }))
-            }
+            count => Self::read(&mut reader, count, names).map(Some),
         }
     }
 
@@ -188,7 +185,7 @@ impl<'a> Parameters<'a> {
             1 => Some(Types::read(reader, count, names)?),
             _ => None,
         };
-        Ok(Self { count, nulls, types, values: &[] })
+        Ok(Self { count, nulls, types, values: reader.rest() })
     }
 
     /// Appends the body of an execute that binds this with `types` to a statement with `expected` parameters, as a

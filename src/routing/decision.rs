@@ -198,6 +198,9 @@ fn by_effect(effects: Effects) -> Option<Reason> {
         (Effects::SERVER_VARIABLE, Reason::SystemVariable),
         (Effects::SYSTEM_VARIABLE, Reason::SystemVariable),
     ];
+    if effects.is_empty() {
+        return None;
+    }
     ORDER.iter().find(|(effect, _)| effects.has(*effect)).map(|&(_, reason)| reason)
 }
 
