@@ -20,6 +20,11 @@ impl ServerConnection {
         Ok(id)
     }
 
+    /// Whether the session that used the connection last wants its insert id.
+    pub fn owes_insert_id(&self) -> bool {
+        self.wanted_insert_id.strong_count() > 0
+    }
+
     /// Leaves the insert id for the session that used the connection last, if that wants it, before another one uses it.
     pub async fn leave_insert_id(&mut self, scratch: &Scratch) -> Result<(), ConnectError> {
         if let Some(wanted) = self.wanted_insert_id.upgrade() {
@@ -31,7 +36,7 @@ impl ServerConnection {
 
     /// Leaves what its last session wants of it, as it is going to be closed in favour of another one.
     pub async fn retire(&mut self, worker: usize, links: &Links, scratch: &Scratch) {
-        if self.wanted_insert_id.strong_count() > 0 && self.move_to(worker).is_ok() {
+        if self.owes_insert_id() && self.move_to(worker).is_ok() {
             // If it does not answer, it is closed all the same, and its session takes what is likely.
             let _ = timeout(links.connect_timeout, self.leave_insert_id(scratch)).await;
         }

@@ -5,6 +5,8 @@
 //! session keeps that connection (`dedicated`), and what else it does goes where it would go anyway. A fetch leaves all else
 //! as it was: it is no statement.
 
+use std::sync::Arc;
+
 use super::{
     exchange::Failure,
     observe::Exchanged,
@@ -28,7 +30,7 @@ impl Session {
             let stop = if self.mode().dialect == Dialect::MySql { "." } else { "" };
             return self.send_error(&ServerError::no_open_cursor(id, stop)).await;
         };
-        let body = Body::Fetch { payload, text: text.clone(), id };
+        let body = Body::Fetch { payload, text: &text, id };
         let mut request = Request { body, ..Request::plain(payload, Shape::Rows, FETCH) };
         let config = self.worker.config();
         let has_it = |held: &Held| held.lease.connection().statements.has(&text);
@@ -83,7 +85,7 @@ impl Session {
                     if !self.statements.any_cursor() {
                         self.worker.shard().pin(Pin::Cursor).inc();
                     }
-                    self.statements.open_cursor(*id, text.clone());
+                    self.statements.open_cursor(*id, Arc::clone(text));
                 } else if text.is_own() {
                     connection.close_statement(text);
                 }

@@ -58,9 +58,9 @@ impl Session {
             }
             Command::ResetStatement { statement } => self.reset_statement(statement).await,
             Command::Fetch { statement } => self.fetch(statement, payload).await,
-            Command::InitDb(_) => self.run(Request::plain(payload, Shape::Simple, USE)).await,
-            Command::FieldList { .. } => self.run(Request::plain(payload, Shape::Rows, READ)).await,
-            Command::Statistics => self.run(Request::plain(payload, Shape::Text, OTHER)).await,
+            Command::InitDb(_) => self.run(&mut Request::plain(payload, Shape::Simple, USE)).await,
+            Command::FieldList { .. } => self.run(&mut Request::plain(payload, Shape::Rows, READ)).await,
+            Command::Statistics => self.run(&mut Request::plain(payload, Shape::Text, OTHER)).await,
             Command::SetOption(option) => self.set_option(option, payload).await,
             Command::Ping => self.local_ok().await,
             Command::ResetConnection => self.reset().await,
@@ -116,8 +116,8 @@ impl Session {
         let mode = self.state.mode(cluster.mode);
         let mut statement = read(mode);
         let settings = self.state.settings();
-        let charset = settings.variable(b"character_set_client").and_then(Value::reported);
-        if !sql.is_ascii() && session::is_ambiguous(charset, self.identity.collation) {
+        let charset = || settings.variable(b"character_set_client").and_then(Value::reported);
+        if !sql.is_ascii() && session::is_ambiguous(charset(), self.identity.collation) {
             statement.kind = statement.kind.max(Kind::Unknown);
         }
         if statement.kind == Kind::Read && statement.effects.has(Effects::VARIABLE_READ) && self.has_all_variables(sql)
@@ -158,7 +158,7 @@ impl Session {
         {
             return killed;
         }
-        self.run(Request { sql, ..Request::plain(payload, Shape::Results, statement) }).await
+        self.run(&mut Request { sql, ..Request::plain(payload, Shape::Results, statement) }).await
     }
 
     async fn prepare(&mut self, sql: &[u8], payload: &[u8]) -> Result<(), End> {
@@ -172,8 +172,8 @@ impl Session {
             return self.send_error(&unclear_kill()).await;
         }
         let text = self.worker.prepared_text(sql, self.state.settings());
-        let body = Body::Prepare { payload, text };
-        self.run(Request { sql, body, ..Request::plain(payload, Shape::Prepare, statement) }).await
+        let body = Body::Prepare { payload, text: &text };
+        self.run(&mut Request { sql, body, ..Request::plain(payload, Shape::Prepare, statement) }).await
     }
 
     async fn execute(&mut self, execute: Execute<'_>) -> Result<(), End> {
@@ -195,14 +195,11 @@ impl Session {
             return killed;
         }
         self.drop_cursor(execute.statement);
-        let text = match execute.wants_cursor() && facts.kind != Kind::Write || lacks_types {
-            // The server closes a statement's cursor when the statement runs again, so nobody else may use this one; nor
-            // may this session's lack of types meet those that another has bound.
-            true => Arc::new(shared.own()),
-            false => shared.clone(),
-        };
-        let body = Body::Execute { execute, text };
-        self.run(Request { sql: &shared.sql, body, ..Request::plain(b"", Shape::Results, facts) }).await
+        // The server closes a statement's cursor when the statement runs again, so nobody else may use this one; nor may this
+        // session's lack of types meet those that another has bound.
+        let own = (execute.wants_cursor() && facts.kind != Kind::Write || lacks_types).then(|| Arc::new(shared.own()));
+        let body = Body::Execute { execute, text: own.as_ref().unwrap_or(&shared) };
+        self.run(&mut Request { sql: &shared.sql, body, ..Request::plain(b"", Shape::Results, facts) }).await
     }
 
     /// Many rows of parameters for one statement, which goes where it would go with one of them.
@@ -211,14 +208,11 @@ impl Session {
             return self.send_error(&self.unknown_statement(bulk.statement, "mysqld_stmt_execute")).await;
         };
         let shared = statement.text.clone();
-        let text = match statement.bulk_lacks_types(&bulk) {
-            true => Arc::new(shared.own()),
-            false => shared.clone(),
-        };
+        let own = statement.bulk_lacks_types(&bulk).then(|| Arc::new(shared.own()));
         let facts = self.classify(&shared.sql);
         self.drop_cursor(bulk.statement);
-        let body = Body::BulkExecute { bulk, text };
-        self.run(Request { sql: &shared.sql, body, ..Request::plain(b"", Shape::Results, facts) }).await
+        let body = Body::BulkExecute { bulk, text: own.as_ref().unwrap_or(&shared) };
+        self.run(&mut Request { sql: &shared.sql, body, ..Request::plain(b"", Shape::Results, facts) }).await
     }
 
     async fn reset_statement(&mut self, id: u32) -> Result<(), End> {
@@ -231,12 +225,12 @@ impl Session {
     }
 
     /// A command of replication: what it leaves on the connection, no reset takes away.
-    async fn replicate(&mut self, request: Request<'_>) -> Result<(), End> {
+    async fn replicate(&mut self, mut request: Request<'_>) -> Result<(), End> {
         if !self.state.pins().has(Pin::Replication) {
             self.state.set_pin(Pin::Replication, true);
             self.worker.shard().pin(Pin::Replication).inc();
         }
-        let run = self.run(request).await;
+        let run = self.run(&mut request).await;
         // Without a connection there is nothing to keep.
         self.state.set_pin(Pin::Replication, self.held.is_some());
         run
@@ -279,7 +273,7 @@ impl Session {
         if let Some(held) = &mut self.held {
             // The connection changes with the session, and goes back to the pool as what it is then.
             held.lease.connection_mut().identity = identity;
-            return self.run(Request::plain(payload, Shape::Simple, OTHER)).await;
+            return self.run(&mut Request::plain(payload, Shape::Simple, OTHER)).await;
         }
         // MySQL says once more what the statement before has left.
         let warnings = if self.mode().dialect == Dialect::MySql { self.warnings } else { 0 };

@@ -38,7 +38,7 @@ impl Session {
     /// Makes a connection, whoever had it, one of this session's.
     pub(super) async fn take_over(&mut self, connection: &mut ServerConnection) -> Result<(), Failure> {
         let scratch = self.worker.scratch.clone();
-        if connection.last_session != self.entry.handle.id {
+        if connection.last_session != self.entry.handle.id && connection.owes_insert_id() {
             connection.leave_insert_id(&scratch).await?;
         }
         self.share_with(connection);
@@ -96,7 +96,9 @@ impl Session {
         ahead: Ahead,
     ) -> Result<bool, Failure> {
         let scratch = self.worker.scratch.clone();
-        read_alignment(connection, ahead.aligned, &scratch).await?;
+        if ahead.aligned > 0 {
+            read_alignment(connection, ahead.aligned, &scratch).await?;
+        }
         connection.is_aligned_to(self.state.settings());
         if request.begins_again {
             self.state.begin_again();
@@ -122,7 +124,7 @@ impl Session {
         silence: &Silence,
     ) -> Result<(), Failure> {
         let Some(text) = request.text() else { return Ok(()) };
-        if connection.statements.has(text) && self.fit_form(connection, request, false) == Fit::Ready {
+        if self.fit_form(connection, request, false) == Fit::Ready {
             return Ok(());
         }
         self.prepare_on(connection, request, text, silence).await?;

@@ -100,11 +100,13 @@ impl Session {
         self.held = Some(held);
     }
 
+    /// Whether a statement names the insert id, and the session does not know it.
+    pub fn lacks_insert_id(&self, sql: &[u8]) -> bool {
+        self.state.insert_id().is_none() && names_insert_id(sql)
+    }
+
     /// Finds out the insert id for a statement that names it. If the connection that knows it is gone, it is what is likely.
-    pub async fn find_insert_id(&mut self, sql: &[u8]) -> Result<(), End> {
-        if self.state.insert_id().is_some() || !names_insert_id(sql) {
-            return Ok(());
-        }
+    pub async fn find_insert_id(&mut self) -> Result<(), End> {
         // Where the statement will run, and not a moment before it: other answers would change.
         let known_there = |held: &Held| {
             self.unclear_insert_id.as_ref().is_some_and(|it| it.at.is(held) && it.others == Some(it.before))

@@ -60,7 +60,7 @@ impl Session {
                 let sql = format!("KILL {id}");
                 let payload = query_attributes::query(self.capabilities, sql.as_bytes());
                 let plain = Request::plain(&payload, Shape::Results, KILL);
-                self.run(Request { sql: sql.as_bytes(), ..plain }).await
+                self.run(&mut Request { sql: sql.as_bytes(), ..plain }).await
             }
             named => self.kill(named, id.into(), Kill::Session).await,
         }

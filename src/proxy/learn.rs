@@ -1,5 +1,7 @@
 //! What a session learns from a complete reply: writes that reads must see, statements, pins.
 
+use std::sync::Arc;
+
 use super::{
     observe::Exchanged,
     request::{Body, Request},
@@ -87,13 +89,13 @@ impl Session {
             // Parts of it may be committed, or the transaction that DDL ends, and an error tells no position.
             Some(_) if kind == Kind::Transaction => false,
             Some(_) => request.may_write() && (kind == Kind::Ddl || !request.is_atomic_write()),
-            None if told => false,
+            None if told || !wrote => false,
             // Only an OK tells positions, and only those that count writes have some to tell.
             None => {
                 let eof = !held.lease.connection().capabilities.has(Capabilities::DEPRECATE_EOF);
                 let untold = held.lease.connection().reports == Reports::Chosen;
                 let blind = untold || !self.worker.cluster().has_positions;
-                wrote && (blind || eof && kind == Kind::Read && unknown)
+                blind || eof && kind == Kind::Read && unknown
             }
         };
         if unseen {
@@ -116,8 +118,8 @@ impl Session {
                 // What cannot be read stays unknown.
                 let _ = types.as_mut().map(|types| types.define(place, definition));
             }
-            connection.remember_statement(text.clone(), prepared.statement, types);
-            self.statements.insert(id, text.clone(), prepared.parameters);
+            connection.remember_statement(Arc::clone(text), prepared.statement, types);
+            self.statements.insert(id, Arc::clone(text), prepared.parameters);
             if let Some(statement) = self.statements.find(id) {
                 statement.columns = exchanged.columns;
             }

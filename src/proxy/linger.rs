@@ -23,9 +23,6 @@ impl Session {
     /// Waits for the next command as long as the connection of the last statement may be asked about it, and lets it go
     /// then.
     pub(super) async fn linger(&mut self) -> Result<(), End> {
-        if !self.lingers() {
-            return Ok(());
-        }
         if self.may_have_ended_unheard() {
             return self.move_on().await;
         }
@@ -44,8 +41,8 @@ impl Session {
         self.state.pins().has(Pin::Diagnostics)
     }
 
-    /// Lets the connection of the last statement go, unless the next one may ask it.
-    pub(super) async fn move_on_unless_asked(&mut self, statement: &Statement<'_>, sql: &[u8]) -> Result<(), End> {
+    /// Whether the connection of the last statement is to be let go, as the next one does not ask it.
+    pub(super) fn moves_on(&mut self, statement: &Statement<'_>, sql: &[u8]) -> bool {
         let asks = asks_back(statement) && asks_for_counts(statement, sql) || asks_for_last_value(statement, sql);
         if asks && !self.asks {
             self.asks = true;
@@ -53,12 +50,12 @@ impl Session {
         }
         let here = |held: &Held| asks_replicas(statement) || self.worker.cluster().is_writer(&held.server);
         if asks_back(statement) && self.held.as_ref().is_some_and(here) {
-            return Ok(());
+            return false;
         }
         if let Some(held) = &mut self.held {
             held.lease.connection_mut().asked_back = false;
         }
-        self.move_on().await
+        self.lingers()
     }
 
     /// Asks the connection of the last statement what Weir must know of it, and gives it back if nothing else pins it.

@@ -28,13 +28,13 @@ pub enum Body<'a> {
     /// These bytes.
     Plain(&'a [u8]),
     /// `COM_STMT_PREPARE`, whose statement is remembered.
-    Prepare { payload: &'a [u8], text: Arc<PreparedText> },
+    Prepare { payload: &'a [u8], text: &'a Arc<PreparedText> },
     /// `COM_STMT_EXECUTE`, on whatever connection.
-    Execute { execute: Execute<'a>, text: Arc<PreparedText> },
+    Execute { execute: Execute<'a>, text: &'a Arc<PreparedText> },
     /// `COM_STMT_BULK_EXECUTE`, likewise.
-    BulkExecute { bulk: BulkExecute<'a>, text: Arc<PreparedText> },
+    BulkExecute { bulk: BulkExecute<'a>, text: &'a Arc<PreparedText> },
     /// `COM_STMT_FETCH`, on the connection where the statement's cursor is open. The id stands behind the command byte.
-    Fetch { payload: &'a [u8], text: Arc<PreparedText>, id: u32 },
+    Fetch { payload: &'a [u8], text: &'a Arc<PreparedText>, id: u32 },
 }
 
 impl<'a> Request<'a> {
@@ -51,8 +51,8 @@ impl<'a> Request<'a> {
     }
 
     /// The statement that must be prepared on the connection.
-    pub fn text(&self) -> Option<&Arc<PreparedText>> {
-        match &self.body {
+    pub fn text(&self) -> Option<&'a Arc<PreparedText>> {
+        match self.body {
             Body::Execute { text, .. } | Body::BulkExecute { text, .. } | Body::Fetch { text, .. } => Some(text),
             Body::Plain(_) | Body::Prepare { .. } => None,
         }

@@ -59,12 +59,14 @@ impl Course<'_> {
 
 impl Session {
     /// Runs a request and answers the client.
-    pub async fn run(&mut self, mut request: Request<'_>) -> Result<(), End> {
-        self.move_on_unless_asked(&request.statement, request.sql).await?;
+    pub async fn run(&mut self, request: &mut Request<'_>) -> Result<(), End> {
+        if self.moves_on(&request.statement, request.sql) {
+            self.move_on().await?;
+        }
         let config = self.worker.config();
-        match self.runs_beside(&config, &request) {
-            true => self.run_beside(None, &config, &mut request).await,
-            false => self.run_where_held(&config, &mut request).await,
+        match self.runs_beside(&config, request) {
+            true => self.run_beside(None, &config, request).await,
+            false => self.run_where_held(&config, request).await,
         }
     }
 
@@ -72,27 +74,25 @@ impl Session {
     pub(super) async fn run_where_held(&mut self, config: &Config, request: &mut Request<'_>) -> Result<(), End> {
         let route = self.route.clone();
         request.begins_again = self.moves_read_only_transaction(&request.ran());
-        let mut course = self.course(config, &route, request).await;
+        let leaves = request.begins_again || self.leaves_read_only_transaction(&request.ran(), request.sql).await;
+        let mut course = self.course(config, &route, request, leaves);
         if course.free.target == Target::Reject {
             self.count(Reason::Rejected);
             let name = course.rule.map_or("", |rule| &rule.name);
             return self.send_error(&ServerError::rejected(name)).await;
         }
-        let turn = match self.take_turn(config, course.rule).await? {
-            Turn::Free => None,
-            Turn::Taken(permit) => {
-                self.now = Instant::now();
-                Some(permit)
-            }
-            Turn::Refused => return Ok(()),
+        let turn = match course.rule {
+            Some(rule) => self.take_turn(config, rule).await?,
+            None => Turn::Come(None),
         };
+        let Turn::Come(turn) = turn else { return Ok(()) };
         let mut search = self.search(config, request);
         let mut decision = self.leave_others(&course, request).await?;
         loop {
             let mut acquired = match self.acquire_unless_killed(&course, decision, request, &mut search).await? {
                 Ok(acquired) => acquired,
                 Err(error) if search.home.take().is_some() && error.code != ServerError::interrupted().code => {
-                    course = self.course_at_home(config, &route, request).await;
+                    course = self.course_at_home(config, &route, request, leaves);
                     decision = course.free;
                     continue;
                 }
@@ -119,7 +119,7 @@ impl Session {
             };
             match self.after_failure(&course, request, acquired.held, failure, decision, &mut search).await? {
                 Some(Decision { target: Target::Held, .. }) => {
-                    course = self.course_at_home(config, &route, request).await;
+                    course = self.course_at_home(config, &route, request, leaves);
                     decision = course.free;
                 }
                 Some(next) => decision = next,
@@ -128,11 +128,11 @@ impl Session {
         }
     }
 
-    /// What of a request's run is settled before it has a connection.
-    async fn course<'a>(&mut self, config: &'a Config, route: &'a Route, request: &Request<'a>) -> Course<'a> {
+    /// What of a request's run is settled before it has a connection. `leaves`: it ends the session's transaction on a
+    /// replica.
+    fn course<'a>(&self, config: &'a Config, route: &'a Route, request: &Request<'a>, leaves: bool) -> Course<'a> {
         let rule = self.rule(config, request);
         let transaction = self.implicit_transaction(config);
-        let leaves = request.begins_again || self.leaves_read_only_transaction(&request.ran(), request.sql).await;
         // What lingers is recalled, and stands for nothing else but its cursors.
         let held = self.pin().filter(|pin| !leaves && (*pin != Pin::Diagnostics || request.fetches()));
         let situation = Situation { route, held, transaction };
@@ -155,10 +155,16 @@ impl Session {
     }
 
     /// The course of a request that ran beside the connection where the session is at home, and is to run there now.
-    async fn course_at_home<'a>(&mut self, config: &'a Config, route: &'a Route, request: &Request<'a>) -> Course<'a> {
+    fn course_at_home<'a>(
+        &mut self,
+        config: &'a Config,
+        route: &'a Route,
+        request: &Request<'a>,
+        leaves: bool,
+    ) -> Course<'a> {
         // Nothing is held while a statement runs beside.
         drop(self.unpark());
-        self.course(config, route, request).await
+        self.course(config, route, request, leaves)
     }
 
     /// Leaves the connection that the session holds and that the request does not run on, and takes the one again that the
@@ -168,9 +174,11 @@ impl Session {
             self.keep_insert_id().await;
             self.stop_reading().await;
         }
-        self.find_insert_id(request.sql).await?;
+        if self.lacks_insert_id(request.sql) {
+            self.find_insert_id().await?;
+        }
         let decision = self.recall(&request.statement, course.free);
-        if decision.target != Target::Held {
+        if decision.target != Target::Held && self.lingers() {
             self.move_on().await?;
         }
         Ok(decision)

@@ -142,7 +142,9 @@ impl Session {
 
     async fn serve_command(&mut self) -> Result<(), End> {
         let mut payload = Vec::new();
-        self.linger().await?;
+        if self.lingers() {
+            self.linger().await?;
+        }
         if let Err(refused) = self.read_command(&mut payload).await? {
             return self.send_error(&refused).await;
         }

@@ -1,5 +1,7 @@
 //! What a rule says of time and number: a statement's turn under `max_concurrency`, and the way out of a wait.
 
+use std::time::Instant;
+
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
 use super::{
@@ -15,20 +17,17 @@ use crate::{
 
 /// What became of the wait for a turn.
 pub enum Turn {
-    /// Nothing limits the statement.
-    Free,
-    /// To be kept as long as the statement runs.
-    Taken(OwnedSemaphorePermit),
+    /// The permit, if the statement is limited, is to be kept as long as it runs.
+    Come(Option<OwnedSemaphorePermit>),
     /// There was none in time, and the client has been told.
     Refused,
 }
 
 impl Session {
     /// Waits until fewer statements of a rule run than it allows, at most for `pool.acquire_timeout`.
-    pub async fn take_turn(&mut self, config: &Config, rule: Option<&Rule>) -> Result<Turn, End> {
-        let limited = rule.and_then(|rule| Some((rule, rule.max_concurrency?)));
-        let Some((rule, limit)) = limited else { return Ok(Turn::Free) };
-        let Some(places) = self.worker.context.turns.load().of(&rule.name) else { return Ok(Turn::Free) };
+    pub async fn take_turn(&mut self, config: &Config, rule: &Rule) -> Result<Turn, End> {
+        let Some(limit) = rule.max_concurrency else { return Ok(Turn::Come(None)) };
+        let Some(places) = self.worker.context.turns.load().of(&rule.name) else { return Ok(Turn::Come(None)) };
         let calls = self.calls.clone();
         let place = tokio::select! {
             place = timeout(config.pool.acquire_timeout, places.acquire_owned()) => place,
@@ -37,7 +36,10 @@ impl Session {
             what = calls.stopped() => return self.stop_waiting(what).await.map(|()| Turn::Refused),
         };
         match place {
-            Ok(Ok(permit)) => Ok(Turn::Taken(permit)),
+            Ok(Ok(permit)) => {
+                self.now = Instant::now();
+                Ok(Turn::Come(Some(permit)))
+            }
             // The other error is that of a closed semaphore, which these are never.
             Ok(Err(_)) | Err(_) => {
                 self.worker.shard().reason(Reason::Rejected).inc();
