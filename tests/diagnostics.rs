@@ -128,6 +128,22 @@ async fn a_statement_can_be_asked_about_while_others_want_its_connection() {
 }
 
 #[tokio::test]
+async fn what_weir_asks_on_behalf_of_others_is_told_to_nobody() {
+    for flavor in flavors() {
+        let bed = narrow(flavor, "[runtime]\nworkers = 1\n").await;
+        let mut conn = bed.connect().await;
+        conn.query_drop("DO 1").await.unwrap();
+        // The writer is asked for the schema on the one connection.
+        let elsewhere = Conn::new(bed.options().db_name(Some("no_such_schema"))).await;
+        assert_eq!(server_error(&elsewhere.unwrap_err()).0, 1049, "{flavor}");
+        let warnings: Vec<(String, u16, String)> = conn.query("SHOW WARNINGS").await.unwrap();
+        assert_eq!(warnings, [], "{flavor}");
+        drop(conn);
+        bed.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn who_does_not_ask_in_time_gets_nothing_of_others() {
     for flavor in flavors() {
         let bed = narrow(flavor, &NARROW.replace("linger = \"10m\"", "linger = \"20ms\"")).await;

@@ -86,6 +86,8 @@ pub enum Reports {
 impl ServerConnection {
     /// No session has this id.
     pub const NOBODY: u32 = 0;
+    /// Weir itself, which has this id for no session either.
+    pub const WEIR: u32 = 1;
 
     /// Connects, logs in and prepares for session tracking.
     ///

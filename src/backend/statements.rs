@@ -19,6 +19,9 @@ use crate::{
 /// (`max_prepared_stmt_count`), and a pool has 100 connections by default.
 const MOST: usize = 128;
 
+/// How long their texts may be together, bytes; the one prepared last may be longer.
+const MOST_BYTES: usize = 1 << 20;
+
 /// How many forms of one text it keeps.
 const MOST_FORMS: usize = 4;
 
@@ -125,6 +128,8 @@ impl Hasher for Ready {
 #[derive(Debug, Default)]
 pub struct Statements {
     known: HashMap<Arc<PreparedText>, Entry, BuildHasherDefault<Ready>>,
+    /// The lengths of all texts.
+    bytes: usize,
     clock: u64,
 }
 
@@ -216,19 +221,28 @@ impl Statements {
             entry.forms.insert(0, form);
             return old.into_iter().collect();
         }
+        self.bytes += text.sql.len();
         self.known.insert(text, Entry { forms: vec![form], used: self.clock });
-        if self.known.len() <= MOST {
-            return Vec::new();
+        let mut closed = Vec::new();
+        while (self.known.len() > MOST || self.bytes > MOST_BYTES)
+            && let Some(least) = self.least_used()
+        {
+            closed.extend(self.remove(&least));
         }
-        // One that belongs to a session has a cursor open: its session says when it is over.
-        let shared = self.known.iter().filter(|(text, _)| !text.is_own());
-        let least = shared.min_by_key(|(_, entry)| entry.used).map(|(text, _)| text.clone());
-        least.map(|least| self.remove(&least)).unwrap_or_default()
+        closed
+    }
+
+    /// The text that was used least, but for the last. One that belongs to a session has a cursor open: its session says
+    /// when it is over.
+    fn least_used(&self) -> Option<Arc<PreparedText>> {
+        let shared = self.known.iter().filter(|(text, entry)| !text.is_own() && entry.used < self.clock);
+        shared.min_by_key(|(_, entry)| entry.used).map(|(text, _)| text.clone())
     }
 
     /// Forgets one statement. Returns the ids of its forms, to be closed on the server.
     pub fn remove(&mut self, text: &Arc<PreparedText>) -> Vec<u32> {
-        let forms = self.known.remove(text).map(|entry| entry.forms).unwrap_or_default();
+        let Some(Entry { forms, .. }) = self.known.remove(text) else { return Vec::new() };
+        self.bytes -= text.sql.len();
         forms.into_iter().map(|form| form.id).collect()
     }
 
@@ -244,6 +258,7 @@ impl Statements {
     /// `COM_RESET_CONNECTION` forgets all.
     pub fn clear(&mut self) {
         self.known.clear();
+        self.bytes = 0;
     }
 }
 
@@ -275,6 +290,21 @@ mod tests {
         assert_eq!(statements.id(&text("SELECT 0", "")), Some(0));
         assert_eq!(statements.insert(text("SELECT x", ""), 999, None), [1]);
         assert!(statements.has(&text("SELECT 0", "")));
+    }
+
+    #[test]
+    fn long_texts_make_room_for_each_other() {
+        let mut statements = Statements::default();
+        let long = |name: char| text(&name.to_string().repeat(MOST_BYTES / 2), "");
+        assert_eq!(statements.insert(long('a'), 1, None), NONE);
+        assert_eq!(statements.insert(long('b'), 2, None), NONE);
+        assert_eq!(statements.insert(text("SELECT 1", ""), 3, None), [1]);
+        assert_eq!(statements.insert(text(&"c".repeat(2 * MOST_BYTES), ""), 4, None), [2, 3]);
+        assert_eq!(statements.id(&text("SELECT 1", "")), None);
+        assert_eq!(statements.insert(text("SELECT 1", ""), 5, None), [4]);
+        assert_eq!(statements.bytes, "SELECT 1".len());
+        statements.clear();
+        assert_eq!(statements.bytes, 0);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::{
     session::{End, Held, OWN_COMMAND, Session},
 };
 use crate::{
-    backend::{Cluster, ConnectError, Lease, LeaseError, PreparedText, Server, Wish},
+    backend::{Cluster, ConnectError, Lease, LeaseError, PreparedText, Server, ServerConnection, Wish},
     config::ServerId,
     context::Context,
     protocol::{ServerError, auth::Credential, code, gtid::Position},
@@ -203,7 +203,8 @@ impl Session {
         Ok(())
     }
 
-    /// A connection for a question of Weir's own: to the writer, or else to any server that is up. None: there is none.
+    /// A connection for a question of Weir's own: to the writer, or else to any server that is up. None: there is none. Nobody
+    /// can ask it any more about the statement that it ran before, which the caller notes on it.
     pub(super) async fn borrow(&mut self) -> Result<Option<Lease>, End> {
         let cluster = self.worker.cluster();
         let any = || cluster.members.iter().position(|member| member.up);
@@ -213,7 +214,14 @@ impl Session {
         let mut search = Search::default();
         loop {
             match self.lease(&server, &cluster, None, deadline).await {
-                Ok(lease) => return Ok(Some(lease)),
+                Ok(mut lease) => {
+                    let left = lease.connection_mut().leave_insert_id(&self.worker.scratch);
+                    if matches!(timeout(OWN_COMMAND, left).await, Ok(Ok(()))) {
+                        return Ok(Some(lease));
+                    }
+                    lease.discard();
+                    return Ok(None);
+                }
                 Err(error) if self.follow_password(&error, &mut search) => {}
                 Err(error) => {
                     self.after_lease_error(&server, error, &mut search).map_err(End::Error)?;
@@ -238,6 +246,7 @@ impl Session {
             }
         }
         connection.mark_dirty();
+        connection.last_session = ServerConnection::WEIR;
         let command = [&[code::INIT_DB][..], name].concat();
         let answer = timeout(OWN_COMMAND, connection.command(&command, &self.worker.scratch)).await;
         match answer.unwrap_or(Err(ConnectError::Timeout(OWN_COMMAND))) {

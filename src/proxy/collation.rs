@@ -41,6 +41,7 @@ async fn name_of(
     // Another session's character set may be in the way.
     connection.reset(scratch).await?;
     connection.mark_dirty();
+    connection.last_session = ServerConnection::WEIR;
     let (collation, table) = match mode.dialect {
         // Since Unicode 14.0 a collation has a name for several character sets, and another for each.
         Dialect::MariaDb if mode.version >= 101_000 => ("full_collation_name", "collation_character_set_applicability"),

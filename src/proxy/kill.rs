@@ -136,8 +136,7 @@ impl Session {
         let Some(mut lease) = self.borrow().await? else { return Ok(false) };
         let connection = lease.connection_mut();
         connection.mark_dirty();
-        // Nobody can ask it any more about the statement that it ran before.
-        connection.last_session = ServerConnection::NOBODY;
+        connection.last_session = ServerConnection::WEIR;
         let asked = timeout(OWN_COMMAND, connection.query(MAY_KILL_ALL, &self.worker.scratch)).await;
         let Ok(Ok(reply)) = asked else { return Ok(false) };
         connection.prove_clean();

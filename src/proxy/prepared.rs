@@ -12,6 +12,9 @@ use crate::{
     },
 };
 
+/// What it takes to remember that a parameter has long data, bytes.
+const PARAMETER: usize = 64;
+
 /// The prepared statements of one session.
 #[derive(Debug, Default)]
 pub struct ClientStatements {
@@ -33,7 +36,9 @@ pub struct ClientStatement {
     /// The parameter types that were bound last, as the client said them.
     types: Option<Box<[u8]>>,
     /// Parameter and data of `COM_STMT_SEND_LONG_DATA`, to be sent in front of the next execute.
-    long_data: Vec<(u16, Vec<u8>)>,
+    long_data: BTreeMap<u16, Vec<u8>>,
+    /// What that takes, bytes.
+    long_bytes: usize,
     /// More long data came than the session may hold.
     overflow: bool,
     /// The copy of the text whose cursor is open, on the connection that has it.
@@ -88,7 +93,8 @@ impl ClientStatements {
             text,
             parameters,
             types: None,
-            long_data: Vec::new(),
+            long_data: BTreeMap::new(),
+            long_bytes: 0,
             overflow: false,
             cursor: None,
             taken: None,
@@ -135,25 +141,20 @@ impl ClientStatements {
         Some(text)
     }
 
-    fn held_bytes(&self) -> usize {
-        let sizes = self.statements.values().flat_map(|statement| &statement.long_data).map(|(_, data)| data.len());
-        sizes.sum()
-    }
-
     /// Keeps long data for the next execute; all statements of a session together hold at most `limit` bytes.
     pub fn add_long_data(&mut self, id: u32, parameter: u16, data: &[u8], limit: usize) {
-        let held = self.held_bytes();
+        let held: usize = self.statements.values().map(|statement| statement.long_bytes).sum();
         // A server says nothing to data for a statement or a parameter that is not there, until the execute.
         let Some(statement) = self.find(id) else { return };
-        if held + data.len() > limit {
+        // A parameter takes room without a byte of data, too.
+        let more = data.len() + if statement.long_data.contains_key(&parameter) { 0 } else { PARAMETER };
+        if held + more > limit {
+            statement.forget_long_data();
             statement.overflow = true;
-            statement.long_data.clear();
             return;
         }
-        match statement.long_data.iter_mut().find(|(known, _)| *known == parameter) {
-            Some((_, known)) => known.extend_from_slice(data),
-            None => statement.long_data.push((parameter, data.to_vec())),
-        }
+        statement.long_bytes += more;
+        statement.long_data.entry(parameter).or_default().extend_from_slice(data);
     }
 }
 
@@ -170,7 +171,7 @@ impl ClientStatement {
     /// An execute has ended, with this error if it failed. Servers keep the long data for the next one if they could not
     /// parse it (`ER_MALFORMED_PACKET`), and remember for good that there was some for a parameter that is not there.
     pub fn use_up_long_data(&mut self, error: Option<u16>) {
-        let misplaced = self.long_data.iter().any(|(parameter, _)| *parameter >= self.parameters);
+        let misplaced = self.long_data.keys().any(|parameter| *parameter >= self.parameters);
         if error != Some(1835) && !misplaced {
             self.forget_long_data();
         }
@@ -178,6 +179,7 @@ impl ClientStatement {
 
     pub fn forget_long_data(&mut self) {
         self.long_data.clear();
+        self.long_bytes = 0;
         self.overflow = false;
     }
 
@@ -357,12 +359,19 @@ mod tests {
     #[test]
     fn long_data_is_joined_sent_first_and_bounded() {
         let mut statements = statement(1);
-        statements.add_long_data(1, 0, b"ab", 4);
-        statements.add_long_data(1, 0, b"cd", 4);
-        statements.add_long_data(9, 0, b"nobody", 4);
+        let limit = PARAMETER + 4;
+        statements.add_long_data(1, 0, b"ab", limit);
+        statements.add_long_data(1, 0, b"cd", limit);
+        statements.add_long_data(9, 0, b"nobody", limit);
         let out = executed(&mut statements, b"\0\x01\xFC\0").unwrap();
         assert!(out.starts_with(b"\x18\x07\0\0\0\0\0abcd"), "{out:x?}");
-        statements.add_long_data(1, 0, b"e", 4);
+        statements.add_long_data(1, 0, b"e", limit);
         assert!(statements.find(1).unwrap().has_overflowed());
+        statements.find(1).unwrap().forget_long_data();
+        for parameter in 0..4 {
+            assert!(!statements.find(1).unwrap().has_overflowed(), "{parameter}");
+            statements.add_long_data(1, parameter, b"", 3 * PARAMETER);
+        }
+        assert!(statements.find(1).unwrap().has_overflowed(), "parameters without a byte");
     }
 }
