@@ -15,6 +15,7 @@ mod parameter_types;
 pub mod proxy_header;
 pub mod query_attributes;
 mod response;
+mod spelling;
 pub mod version;
 pub mod wire;
 
