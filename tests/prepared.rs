@@ -39,6 +39,30 @@ fn ids(reply: &[Vec<u8>]) -> Vec<i32> {
 }
 
 #[tokio::test]
+async fn a_statement_has_as_many_parameters_as_servers_take() {
+    const MOST: u16 = u16::MAX;
+    for flavor in flavors() {
+        let bed = start(flavor, "").await;
+        let mut raw = Raw::connect(bed.port(), &Card::app(MODERN)).await.unwrap();
+        let rows = vec!["(?,?,?,?,?)"; usize::from(MOST) / 5].join(",");
+        raw.run("CREATE TABLE many (a INT, b INT, c DATE, d VARCHAR(9), e VARCHAR(9))").await;
+        let id = raw.prepare(&format!("INSERT INTO many VALUES {rows}")).await;
+        // All of them are texts.
+        let nulls = vec![0; usize::from(MOST).div_ceil(8)];
+        let types = b"\xFD\0".repeat(MOST.into());
+        for values in [&b"\x011\x017\x0A2020-02-03\x01a\0"[..], b"\x012\x0212\x0A2020-02-03\x01b\x01c"] {
+            let parameters = [&nulls[..], b"\x01", &types, &values.repeat(usize::from(MOST) / 5)].concat();
+            let inserted = raw.ask(&execute(id, 0, &parameters), Answer::Results).await;
+            assert_eq!(error(&inserted), None, "{flavor}");
+        }
+        let sums = raw.row("SELECT COUNT(*), SUM(a), SUM(b) FROM many").await;
+        let expected = [2, 3, 19].map(|each| Some((each * u32::from(MOST) / 5).to_string().into_bytes()));
+        assert_eq!(sums, expected, "{flavor}");
+        bed.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn cursors_stand_beside_each_other_whatever_else_is_prepared() {
     for flavor in flavors() {
         let bed = start(flavor, "").await;
