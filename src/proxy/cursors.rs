@@ -55,6 +55,9 @@ impl Session {
 
     /// Closes a statement's cursor, if it has one, and with it the server's statement, which nobody else uses.
     pub(super) fn drop_cursor(&mut self, id: u32) {
+        if !self.statements.any_cursor() {
+            return;
+        }
         let Some(text) = self.statements.close_cursor(id) else { return };
         let has_it = |held: &&mut Held| held.lease.connection().statements.has(&text);
         if let Some(held) = self.held.iter_mut().chain(self.dedicated.iter_mut()).find(has_it) {

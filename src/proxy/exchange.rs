@@ -63,14 +63,15 @@ impl From<ConnectError> for Failure {
 }
 
 impl Session {
-    /// Sends a request and relays its reply. Past the limit the server is asked to stop.
+    /// Sends a request and relays its reply, of which `said` learns. Past the limit the server is asked to stop.
     pub async fn exchange(
         &mut self,
         course: &Course<'_>,
         held: &mut Held,
         request: &Request<'_>,
         wait: Option<&Position>,
-    ) -> Result<Exchanged, Failure> {
+        said: &mut Exchanged,
+    ) -> Result<(), Failure> {
         let Held { lease, server } = held;
         // Who is found dead later than this wakes the statement.
         if server.is_down() {
@@ -79,12 +80,11 @@ impl Session {
         let (written, begun) = (self.client.written, self.now);
         let connection = lease.connection_mut();
         let beside = self.beside(server, connection);
-        let (signals, mut said) = (Signals::default(), Exchanged::default());
-        let (calls, shape) = (self.calls.clone(), request.shape);
+        let (signals, calls, shape) = (Signals::default(), self.calls.clone(), request.shape);
         let mut watch = Watch { calls, server, beside: &beside, shape, signals: &signals, killing: None };
         let result = {
             let to = (&**server, connection);
-            let conversation = self.converse(course.config, to, request, wait, &signals, &mut said);
+            let conversation = self.converse(course.config, to, request, wait, &signals, said);
             tokio::pin!(conversation);
             watch.over(conversation, course.limit(), begun).await
         };
@@ -103,7 +103,7 @@ impl Session {
                 said.sent = sent;
                 match said.withheld.take() {
                     Some(error) => Err(Failure::Withheld(error)),
-                    None => Ok(said),
+                    None => Ok(()),
                 }
             }
         }

@@ -21,10 +21,10 @@ impl Session {
         &mut self,
         mut held: Held,
         request: &Request<'_>,
-        exchanged: Exchanged,
+        exchanged: &Exchanged,
         reason: Reason,
     ) -> Result<(), End> {
-        self.count_on_server(&held, request, &exchanged);
+        self.count_on_server(&held, request, exchanged);
         // ER_UNKNOWN_COM_ERROR, ER_SPECIFIC_ACCESS_DENIED_ERROR, ER_MALFORMED_PACKET: the dump has not begun.
         if request.shape == Shape::Events && !matches!(exchanged.error, Some(1047 | 1227 | 1835)) {
             // Servers close behind a dump, however it ended.
@@ -32,13 +32,13 @@ impl Session {
             return Err(End::Client);
         }
         let pins = self.state.pins();
-        self.follow_cursor(&mut held, request, &exchanged);
+        self.follow_cursor(&mut held, request, exchanged);
         if request.fetches() {
             held.lease.connection_mut().used = self.now;
             self.held = Some(held);
             return Ok(());
         }
-        self.learn_of_writes(&held, request, &exchanged, reason);
+        self.learn_of_writes(&held, request, exchanged, reason);
         if exchanged.error.is_none() && self.ends_with(request, held.lease.connection()) {
             held.lease.discard();
             return Err(End::Client);
@@ -47,7 +47,7 @@ impl Session {
             self.statements.set_latest(exchanged.prepared.map(|(id, _)| id));
         }
         self.warnings = exchanged.warnings.max(exchanged.error.is_some().into());
-        self.learn_from_text(&held, request, &exchanged);
+        self.learn_from_text(&held, request, exchanged);
         if self.may_have_ended(request, &held, exchanged.error) {
             self.unread.get_or_insert_default().ended = true;
         }
@@ -56,15 +56,15 @@ impl Session {
         }
         match exchanged.error {
             Some(_) => self.unfit_form(held.lease.connection_mut(), request, exchanged.error),
-            None => self.remember_statement(&mut held, request, &exchanged),
+            None => self.remember_statement(&mut held, request, exchanged),
         }
         let effects = request.statement.effects;
         let asked_back = exchanged.error.is_some() || exchanged.warnings > 0 || effects.has(Effects::CALC_FOUND_ROWS);
-        self.learn_insert_id(&mut held, request, &exchanged);
+        self.learn_insert_id(&mut held, request, exchanged);
         self.note_use(&mut held, asked_back);
         self.state.set_pin(Pin::Diagnostics, false);
         self.note_tracking(request);
-        self.note_doubt(&request.ran(), &exchanged, pins.without(Pins::of(Pin::Diagnostics)));
+        self.note_doubt(&request.ran(), exchanged, pins.without(Pins::of(Pin::Diagnostics)));
         let lingers = asked_back || self.asks || self.must_inquire();
         self.state.set_pin(Pin::Diagnostics, lingers);
         held.lease.connection_mut().is_aligned_to(self.state.settings());

@@ -107,15 +107,14 @@ impl Session {
             };
             let begun = self.now;
             self.entry.handle.statement_begins(acquired.reason, &acquired.held.server, begun);
-            let exchanged = self.exchange(&course, &mut acquired.held, request, acquired.wait.as_ref()).await;
+            let mut said = Exchanged::default();
+            let wait = acquired.wait.as_ref();
+            let exchanged = self.exchange(&course, &mut acquired.held, request, wait, &mut said).await;
             self.now = Instant::now();
             self.worker.spin.go_on(self.now);
-            let failure = match exchanged {
-                Ok(exchanged) => {
-                    drop(turn);
-                    return self.after_reply(&course, request, acquired, begun, exchanged);
-                }
-                Err(failure) => failure,
+            let Err(failure) = exchanged else {
+                drop(turn);
+                return self.after_reply(&course, request, acquired, begun, &said);
             };
             match self.after_failure(&course, request, acquired.held, failure, decision, &mut search).await? {
                 Some(Decision { target: Target::Held, .. }) => {
@@ -191,7 +190,7 @@ impl Session {
         request: &Request<'_>,
         Acquired { held, reason, .. }: Acquired,
         begun: Instant,
-        exchanged: Exchanged,
+        exchanged: &Exchanged,
     ) -> Result<(), End> {
         self.count(reason);
         held.server.metrics.shard(self.worker.index).latency.observe(self.now - begun);

@@ -22,8 +22,15 @@ impl Spin {
     }
 
     /// Something happened at `now`, so that more may come soon.
+    #[inline]
     pub fn go_on(self: &Rc<Self>, now: Instant) {
-        if !self.length.is_zero() && self.until.replace(Some(now + self.length)).is_none() {
+        if !self.length.is_zero() {
+            self.look_until(now + self.length);
+        }
+    }
+
+    fn look_until(self: &Rc<Self>, end: Instant) {
+        if self.until.replace(Some(end)).is_none() {
             tokio::task::spawn_local(self.clone().run());
         }
     }
