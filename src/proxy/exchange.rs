@@ -3,6 +3,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use super::{
+    forms::Fit,
     front::read_alignment,
     inquire::Doubt,
     observe::{Exchanged, ReplyObserver},
@@ -88,7 +89,9 @@ impl Session {
             tokio::pin!(conversation);
             watch.over(conversation, course.limit(), begun).await
         };
-        watch.end(&result).await;
+        if watch.has_to_end(&result) {
+            watch.end(&result).await;
+        }
         // Of a conversation that was given up, the stream alone knows how far it came.
         let sent = self.client.written - written;
         match result {
@@ -126,7 +129,11 @@ impl Session {
         self.take_over(connection).await?;
         let mut front = Alignment { bytes: scratch.take_spare(), replies: 0 };
         self.disown(server, connection, request, &mut front).await?;
-        self.bring_statement(connection, request, silence).await?;
+        if let Some(text) = request.text()
+            && self.fit_form(connection, request, false) == Fit::Missing
+        {
+            self.bring_statement(connection, request, text, silence).await?;
+        }
         front.settings(connection, self.state.settings());
         if request.ran().effects.has(Effects::SESSION_TRACKING) {
             let chosen = self.tracking.clone().unwrap_or_else(|| Arc::new(connection.tracking.clone()));

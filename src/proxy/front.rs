@@ -6,7 +6,6 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 use super::{
     calls::{self, Procedure},
     exchange::Failure,
-    forms::Fit,
     insert_id::{read_insert_id, set_insert_id},
     prepared::Legs,
     request::{Body, Request},
@@ -116,17 +115,14 @@ impl Session {
         })
     }
 
-    /// Sees to it that a connection has the statement of a request, in the form that it needs.
+    /// Gives a connection the statement of a request, in the form that it needs.
     pub(super) async fn bring_statement(
         &mut self,
         connection: &mut ServerConnection,
         request: &Request<'_>,
+        text: &Arc<PreparedText>,
         silence: &Silence,
     ) -> Result<(), Failure> {
-        let Some(text) = request.text() else { return Ok(()) };
-        if self.fit_form(connection, request, false) == Fit::Ready {
-            return Ok(());
-        }
         self.prepare_on(connection, request, text, silence).await?;
         self.fit_form(connection, request, true);
         Ok(())

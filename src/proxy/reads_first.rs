@@ -40,12 +40,8 @@ impl Session {
     }
 
     /// Whether a statement ends the `START TRANSACTION READ ONLY` that runs on a replica, and does something that replicas
-    /// do not do.
-    pub(super) async fn leaves_read_only_transaction(&mut self, statement: &Statement<'_>, sql: &[u8]) -> bool {
-        self.may_leave_read_only_transaction(statement, sql) && self.is_understood(sql).await
-    }
-
-    fn may_leave_read_only_transaction(&self, statement: &Statement<'_>, sql: &[u8]) -> bool {
+    /// do not do; if the replica [understands](Self::is_understood) it.
+    pub(super) fn leaves_read_only_transaction(&self, statement: &Statement<'_>, sql: &[u8]) -> bool {
         let locks = || sql.trim_ascii_start().get(..4).is_some_and(|word| word.eq_ignore_ascii_case(b"lock"));
         let ends = match statement.kind {
             // In MySQL the next transaction is read-only like the one that BEGIN ends, unless it says otherwise.
@@ -83,7 +79,7 @@ impl Session {
     }
 
     /// Whether the replica understands the statement, which would not end the transaction otherwise.
-    async fn is_understood(&mut self, sql: &[u8]) -> bool {
+    pub(super) async fn is_understood(&mut self, sql: &[u8]) -> bool {
         let Some(held) = &mut self.held else { return true };
         let parsed = timeout(OWN_COMMAND, held.lease.connection_mut().parses(sql, &self.worker.scratch)).await;
         // The transaction is lost with its connection.

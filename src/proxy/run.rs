@@ -74,7 +74,8 @@ impl Session {
     pub(super) async fn run_where_held(&mut self, config: &Config, request: &mut Request<'_>) -> Result<(), End> {
         let route = self.route.clone();
         request.begins_again = self.moves_read_only_transaction(&request.ran());
-        let leaves = request.begins_again || self.leaves_read_only_transaction(&request.ran(), request.sql).await;
+        let leaves = request.begins_again
+            || self.leaves_read_only_transaction(&request.ran(), request.sql) && self.is_understood(request.sql).await;
         let mut course = self.course(config, &route, request, leaves);
         if course.free.target == Target::Reject {
             self.count(Reason::Rejected);

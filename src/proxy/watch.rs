@@ -106,6 +106,11 @@ impl Watch<'_> {
         }
     }
 
+    /// Whether there is something to [end](Self::end).
+    pub fn has_to_end(&self, result: &Result<(), Failure>) -> bool {
+        self.killing.is_some() || result.is_err()
+    }
+
     /// Sees to it that no statement runs on for nobody, and that whoever has the connection next is not killed.
     pub async fn end(self, result: &Result<(), Failure>) {
         match (result, self.killing) {
