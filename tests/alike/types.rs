@@ -6,7 +6,10 @@ use super::bed::{
     Bed, basics, flavors,
     raw::{Answer, Card, MODERN, Raw, code},
 };
-use weir::{protocol::Capabilities, sandbox::Cluster};
+use weir::{
+    protocol::Capabilities,
+    sandbox::{Cluster, Flavor},
+};
 
 /// A type, its sign, a value; None: NULL.
 type Value = (&'static str, u8, u8, Option<&'static [u8]>);
@@ -56,10 +59,7 @@ const KEPT: &[(&str, &str)] = &[("date", "negative digits")];
 #[tokio::test]
 async fn a_parameter_is_what_its_own_client_bound() {
     for flavor in flavors() {
-        // All use one connection to each server.
-        let cluster = Cluster::start(flavor, 1).await.unwrap();
-        let one = basics(&cluster).replace("role =", "max_connections = 1\nrole =");
-        let bed = Bed::with_config(cluster, &(one + "[runtime]\nworkers = 1\n[pool]\nlinger = \"1ms\"\n")).await;
+        let bed = narrow(flavor).await;
         let mut direct = two(bed.cluster.writer.port(), "direct").await;
         let mut weir = two(bed.port(), "behind").await;
         let mut wrong = String::new();
@@ -86,6 +86,13 @@ async fn a_parameter_is_what_its_own_client_bound() {
         assert!(wrong.is_empty(), "{flavor}:\n{wrong}");
         bed.stop().await;
     }
+}
+
+/// All use one connection to each server.
+async fn narrow(flavor: Flavor) -> Bed {
+    let cluster = Cluster::start(flavor, 1).await.unwrap();
+    let one = basics(&cluster).replace("role =", "max_connections = 1\nrole =");
+    Bed::with_config(cluster, &(one + "[runtime]\nworkers = 1\n[pool]\nlinger = \"1ms\"\n")).await
 }
 
 async fn two(port: u16, schema: &str) -> [Raw; 2] {
@@ -134,9 +141,7 @@ fn execute(id: u32, (_, kind, sign, value): &Value, count: usize) -> Vec<u8> {
 #[tokio::test]
 async fn a_text_that_is_no_date_finds_nobody_elses() {
     for flavor in flavors() {
-        let cluster = Cluster::start(flavor, 1).await.unwrap();
-        let one = basics(&cluster).replace("role =", "max_connections = 1\nrole =");
-        let bed = Bed::with_config(cluster, &(one + "[runtime]\nworkers = 1\n[pool]\nlinger = \"1ms\"\n")).await;
+        let bed = narrow(flavor).await;
         let [mut raw, mut other] = two(bed.port(), "shared").await;
         let shape = "SELECT n FROM t WHERE d IN (?, ?)";
         let ids = [raw.prepare(shape).await, other.prepare(shape).await];
@@ -157,9 +162,7 @@ async fn a_text_that_is_no_date_finds_nobody_elses() {
 #[tokio::test]
 async fn what_fails_binds_nothing() {
     for flavor in flavors() {
-        let cluster = Cluster::start(flavor, 1).await.unwrap();
-        let one = basics(&cluster).replace("role =", "max_connections = 1\nrole =");
-        let bed = Bed::with_config(cluster, &(one + "[runtime]\nworkers = 1\n[pool]\nlinger = \"1ms\"\n")).await;
+        let bed = narrow(flavor).await;
         let mut direct = two(bed.cluster.writer.port(), "direct").await;
         let mut weir = two(bed.port(), "behind").await;
         let value = |name| VALUES.iter().find(|value| value.0 == name).unwrap();

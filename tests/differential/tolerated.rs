@@ -282,8 +282,9 @@ const TOLERATED: &[Tolerance] = &[
                  ended one, of which Weir has heard by then; what one is like that had begun, or was to be like, \
                  when it was asked for first, and that one began as READ WRITE before that, which MySQL goes on telling \
                  until a transaction ends that it tells of; that a CALL which failed has changed something, which \
-                 MariaDB tells with the next change of its own, and Weir with a CALL that has any report; whether a change of what is told is one; and the order of the variables \
-                 that one statement changed: a hash table's, which depends on which others are tracked",
+                 MariaDB tells with the next change of its own, and Weir with a CALL that has any report; whether a \
+                 change of what is told is one; and the order of the variables that one statement changed: a hash \
+                 table's, which depends on which others are tracked",
         mask: |Moment { earlier, step, before, flavor }, reply| {
             let was_set = |name: &[u8]| earlier.iter().chain([*step]).any(|step| sets_for_itself(step.text(), name));
             let failed = before.is_some_and(|(_, answer)| raw::error(answer).is_some());
